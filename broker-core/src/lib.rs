@@ -1,0 +1,10 @@
+//! The core of Leveret: exchanges route messages into queues, queues hand them to consumers, stores keep them.
+//!
+//! No sockets, no AMQP framing and no clock here: callers pass the time in, and what has to reach a client is put into
+//! its connection's outbox.
+
+pub mod error;
+pub mod message;
+pub mod store;
+
+pub use error::Error;

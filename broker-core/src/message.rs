@@ -1,0 +1,135 @@
+//! A message as the broker keeps it: one allocation that any number of queues share.
+//!
+//! Routing key, raw properties and body are packed behind a small header, so a queued message costs one pointer per
+//! queue and never pins the read buffer that it arrived in. Properties stay in their wire form and are parsed only by
+//! those who need a field.
+
+use std::{cell::RefCell, sync::Arc};
+
+use triomphe::ThinArc;
+
+/// A packing buffer larger than this is given back after use, so that one huge message does not stay in memory.
+const KEPT_PACKING: usize = 256 * 1024;
+
+thread_local! {
+    /// The three parts are joined here, so that the message itself is one exact allocation.
+    static PACKING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The fixed part in front of the packed bytes.
+#[derive(Debug)]
+struct Fixed {
+    exchange: Arc<str>,
+    properties_length: u32,
+    routing_key_length: u8,
+    persistent: bool,
+}
+
+/// A published message: immutable, shared by reference count, eight bytes wide.
+#[derive(Debug, Clone)]
+pub struct Message(ThinArc<Fixed, u8>);
+
+impl Message {
+    /// Packs a message.
+    ///
+    /// `routing_key` is a short string of at most 255 bytes (AMQP 0-9-1, 4.2.5.3), a longer one is cut there;
+    /// `properties` are the raw property flags and fields of the content header.
+    pub fn new(
+        exchange: Arc<str>,
+        routing_key: &str,
+        properties: &[u8],
+        body: &[u8],
+        persistent: bool,
+    ) -> Self {
+        let key = routing_key.as_bytes();
+        let key = key.get(..255).unwrap_or(key);
+        let fixed = Fixed {
+            exchange,
+            properties_length: properties.len() as u32,
+            routing_key_length: key.len() as u8,
+            persistent,
+        };
+        PACKING.with_borrow_mut(|packed| {
+            packed.clear();
+            packed.extend_from_slice(key);
+            packed.extend_from_slice(properties);
+            packed.extend_from_slice(body);
+            let message = Self(ThinArc::from_header_and_slice(fixed, packed));
+            if packed.capacity() > KEPT_PACKING {
+                *packed = Vec::new();
+            }
+            message
+        })
+    }
+
+    /// The exchange it was published to (empty for the default exchange).
+    pub fn exchange(&self) -> &Arc<str> {
+        &self.fixed().exchange
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> &str {
+        std::str::from_utf8(self.routing_key_bytes()).unwrap_or_default()
+    }
+
+    /// The same as bytes, for encoders that need no second UTF-8 check.
+    pub fn routing_key_bytes(&self) -> &[u8] {
+        self.part(0, self.key_length())
+    }
+
+    /// The content header's property flags and fields, as they came.
+    pub fn properties(&self) -> &[u8] {
+        self.part(self.key_length(), self.body_offset())
+    }
+
+    /// The content.
+    pub fn body(&self) -> &[u8] {
+        self.part(self.body_offset(), self.0.slice.len())
+    }
+
+    /// Whether the publisher asked for delivery mode 2.
+    pub fn persistent(&self) -> bool {
+        self.fixed().persistent
+    }
+
+    /// Bytes of routing key, properties and body: what the message weighs in queues and outboxes.
+    pub fn size(&self) -> usize {
+        self.0.slice.len()
+    }
+
+    fn fixed(&self) -> &Fixed {
+        &self.0.header.header
+    }
+
+    fn key_length(&self) -> usize {
+        usize::from(self.fixed().routing_key_length)
+    }
+
+    fn body_offset(&self) -> usize {
+        self.key_length() + self.fixed().properties_length as usize
+    }
+
+    fn part(&self, from: usize, to: usize) -> &[u8] {
+        self.0.slice.get(from..to).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_gives_back_the_parts_it_was_packed_from() {
+        let message = Message::new("logs".into(), "a.b", &[0, 0], b"body", true);
+        assert_eq!(&**message.exchange(), "logs");
+        assert_eq!(message.routing_key(), "a.b");
+        assert_eq!(message.properties(), [0, 0]);
+        assert_eq!(message.body(), b"body");
+        assert!(message.persistent());
+    }
+
+    #[test]
+    fn message_handle_is_eight_bytes_wide() {
+        assert_eq!(size_of::<Message>(), 8);
+    }
+}
