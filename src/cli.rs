@@ -1,0 +1,136 @@
+//! The command line: what can be asked of the binary, and the flags that are the configuration's last layer.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Loaded, layers, show};
+use crate::error::Error;
+
+/// A message broker that speaks AMQP 0-9-1 and works like RabbitMQ.
+#[derive(Debug, Parser)]
+#[command(name = "leveret", version)]
+pub struct Cli {
+    #[command(flatten)]
+    options: ConfigFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check the configuration and exit: code 0 when a broker could start with it, 1 with one line when not
+    Check,
+    /// Print every option with its meaning, default, value and source, as a valid configuration file
+    Show,
+}
+
+/// Flags that set options; they come after the file and the environment.
+#[derive(Debug, Args)]
+struct ConfigFlags {
+    /// Read this TOML file. All options: leveret config show
+    #[arg(long, value_name = "FILE", env = layers::CONFIG_VARIABLE, global = true)]
+    config: Option<PathBuf>,
+    /// Keep definitions and durable messages in this directory
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+    /// Accept AMQP connections here; repeatable, port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", global = true)]
+    amqp_listen: Vec<String>,
+    /// Serve the HTTP API here; repeatable, port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", global = true)]
+    http_listen: Vec<String>,
+    /// Write log lines as text (human) or as JSON objects (json)
+    #[arg(long, value_name = "FORMAT", global = true)]
+    log_format: Option<String>,
+    /// Write log lines of this level and above
+    #[arg(long, value_name = "LEVEL", global = true)]
+    log_level: Option<String>,
+}
+
+impl ConfigFlags {
+    fn load(self) -> Result<Loaded, Error> {
+        let flags = [
+            ("data_dir", Vec::from_iter(self.data_dir)),
+            ("amqp.listen", self.amqp_listen),
+            ("http.listen", self.http_listen),
+            ("log.format", Vec::from_iter(self.log_format)),
+            ("log.level", Vec::from_iter(self.log_level)),
+        ];
+        config::load(
+            self.config.as_deref(),
+            std::env::vars_os().filter_map(as_text),
+            &flags,
+        )
+    }
+}
+
+/// Variables that are not Unicode belong to others.
+fn as_text((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
+    Some((name.into_string().ok()?, value.into_string().ok()?))
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// Whatever stops it, to be shown as one line before exiting with code 1.
+    pub fn run(self) -> Result<(), Error> {
+        let loaded = self.options.load()?;
+        match self.command {
+            Command::Config(ConfigCommand::Check) => {
+                warn_of_unknown_variables(&loaded);
+                print("the configuration is good\n");
+                Ok(())
+            }
+            Command::Config(ConfigCommand::Show) => {
+                print(&show::as_toml(&loaded.settings));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn warn_of_unknown_variables(loaded: &Loaded) {
+    for variable in &loaded.unknown_variables {
+        eprintln!("leveret: {variable}");
+    }
+}
+
+/// Standard output may be a closed pipe (`leveret config show | head`): nobody is left to tell.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_flag_is_one_of_the_table() {
+        let command = Cli::command();
+        let flags = command
+            .get_arguments()
+            .filter_map(|argument| argument.get_long());
+        let mut flags: Vec<_> = flags
+            .filter(|flag| *flag != "config")
+            .map(|flag| format!("--{flag}"))
+            .collect();
+        let mut known: Vec<_> = config::options::OPTIONS
+            .iter()
+            .filter_map(|option| option.flag)
+            .collect();
+        flags.sort();
+        known.sort();
+        assert_eq!(flags, known);
+    }
+}

@@ -1,0 +1,171 @@
+//! The configuration: built-in defaults, then a TOML file, then `LEVERET_*` environment variables, then flags.
+//!
+//! [`options`] is the table of everything that can be set, [`layers`] reads the four sources, [`show`] prints the
+//! result, and [`Config`] is what the broker works with.
+
+#![cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the broker that reads it is the next step")
+)]
+
+pub mod layers;
+pub mod options;
+pub mod show;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::error::Error;
+use layers::{Setting, UnknownVariable};
+
+/// The configuration of a broker. What each option means and admits is in [`options::OPTIONS`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Directory of everything that survives a restart.
+    pub data_dir: PathBuf,
+    /// Name of this broker.
+    pub node_name: String,
+    /// Threads that serve connections; 0 is one per core.
+    pub worker_threads: usize,
+    /// AMQP connections.
+    pub amqp: Amqp,
+    /// The HTTP API.
+    pub http: Http,
+    /// Durable messages.
+    pub store: Store,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// Options of AMQP connections.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Amqp {
+    /// Where connections are accepted.
+    pub listen: Vec<SocketAddr>,
+    /// Heartbeat interval that is proposed, in seconds; 0 is none.
+    pub heartbeat_seconds: u16,
+    /// Most channels of a connection.
+    pub channel_max: u16,
+    /// Largest frame in bytes, envelope included.
+    pub frame_max: u32,
+    /// Largest message body in bytes.
+    pub max_message_size: u64,
+    /// Seconds within which a login must finish.
+    pub login_timeout_seconds: u64,
+    /// Users who may log in from this machine only.
+    pub loopback_users: Vec<String>,
+}
+
+/// Options of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Where it listens; nowhere when empty.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// Options of the store of durable messages.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// What keeps messages on disk.
+    pub engine: Engine,
+}
+
+/// What keeps durable messages on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The embedded database sled.
+    Sled,
+}
+
+/// Options of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Directives of the filter: `info`, or `info,leveret::net=debug`.
+    pub level: String,
+    /// Form of a line.
+    pub format: LogFormat,
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text for people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What was read, with the source of every value.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the broker works with.
+    pub config: Config,
+    /// The same values, one for each option in the table's order, with where each comes from.
+    pub settings: Vec<Setting>,
+    /// `LEVERET_*` variables that set nothing.
+    pub unknown_variables: Vec<UnknownVariable>,
+}
+
+/// Reads the four layers: `flags` are pairs of an option's key and the values given for it.
+///
+/// # Errors
+/// The first thing wrong in any layer, naming its file and line, variable or flag.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: &[(&str, Vec<String>)],
+) -> Result<Loaded, Error> {
+    let mut settings = layers::defaults()?;
+    let (from_environment, unknown_variables) = layers::environment(environment)?;
+    let from_file = file.map(layers::file).transpose()?.unwrap_or_default();
+    for setting in from_file
+        .into_iter()
+        .chain(from_environment)
+        .chain(layers::flags(flags)?)
+    {
+        if let Some(known) = settings
+            .iter_mut()
+            .find(|known| known.option.key == setting.option.key)
+        {
+            *known = setting;
+        }
+    }
+    let config = Value::Table(to_table(&settings))
+        .try_into()
+        .map_err(Error::OptionsTable)?;
+    Ok(Loaded {
+        config,
+        settings,
+        unknown_variables,
+    })
+}
+
+/// The document with these values.
+fn to_table(settings: &[Setting]) -> Table {
+    let mut document = Table::new();
+    for setting in settings {
+        let (section, name) = setting.option.section_and_name();
+        if section.is_empty() {
+            document.insert(name.into(), setting.value.clone());
+        } else if let Value::Table(table) = document
+            .entry(section)
+            .or_insert_with(|| Value::Table(Table::new()))
+        {
+            table.insert(name.into(), setting.value.clone());
+        }
+    }
+    document
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! The one table of configuration options: key, default, admitted values and meaning.
+//!
+//! Everything else follows from it: the environment variable's name, the checks, `leveret config show` and the page
+//! `docs/configuration.md`. A new option is a row here and a field in [`Config`](super::Config).
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use toml::Value;
+
+/// What values an option admits.
+#[derive(Debug)]
+pub enum Kind {
+    /// Any text but an empty one.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A whole number in this range.
+    Integer(RangeInclusive<i64>),
+    /// A list of texts, possibly empty.
+    Texts,
+    /// A list of `address:port`.
+    Addresses,
+    /// Directives of a log filter: a level, or `target=level`, separated by commas.
+    LogFilter,
+}
+
+/// One option of the configuration.
+#[derive(Debug)]
+pub struct ConfigOption {
+    /// Its place in the file: `section.key`, or `key` at the top.
+    pub key: &'static str,
+    /// The built-in default, as TOML.
+    pub default: &'static str,
+    /// What values it admits.
+    pub kind: Kind,
+    /// The command-line flag that sets it, if there is one.
+    pub flag: Option<&'static str>,
+    /// What it is for, with the unit of a number.
+    pub meaning: &'static str,
+}
+
+/// Every option, sections together, in the order in which they are shown.
+pub const OPTIONS: &[ConfigOption] = &[
+    ConfigOption {
+        key: "data_dir",
+        default: r#""./leveret-data""#,
+        kind: Kind::Text,
+        flag: Some("--data-dir"),
+        meaning: "Directory of everything that survives a restart: definitions and durable messages. Created, readable \
+                  by its owner only, when it does not exist. One running broker has it to itself.",
+    },
+    ConfigOption {
+        key: "node_name",
+        default: r#""leveret@localhost""#,
+        kind: Kind::Text,
+        flag: None,
+        meaning: "Name of this broker, shown to clients as the server property cluster_name and in the HTTP API as \
+                  node and cluster_name.",
+    },
+    ConfigOption {
+        key: "worker_threads",
+        default: "0",
+        kind: Kind::Integer(0..=1024),
+        flag: None,
+        meaning: "Threads that serve connections. 0 starts one for each core that the process may use.",
+    },
+    ConfigOption {
+        key: "amqp.listen",
+        default: r#"["[::]:5672"]"#,
+        kind: Kind::Addresses,
+        flag: Some("--amqp-listen"),
+        meaning: "Addresses and ports that accept AMQP 0-9-1 connections. [::] accepts IPv4 too, and falls back to \
+                  0.0.0.0 on a machine without IPv6. Port 0 takes a free port and logs which one.",
+    },
+    ConfigOption {
+        key: "amqp.heartbeat_seconds",
+        default: "60",
+        kind: Kind::Integer(0..=65_535),
+        flag: None,
+        meaning: "Heartbeat interval, in seconds, that is proposed to clients; the client decides. A connection that \
+                  is silent for two intervals is closed. 0 proposes no heartbeats.",
+    },
+    ConfigOption {
+        key: "amqp.channel_max",
+        default: "2047",
+        kind: Kind::Integer(1..=65_535),
+        flag: None,
+        meaning: "Most channels that one connection may have open. A client may negotiate fewer.",
+    },
+    ConfigOption {
+        key: "amqp.frame_max",
+        default: "131072",
+        kind: Kind::Integer(4_096..=16_777_216),
+        flag: None,
+        meaning: "Largest frame in bytes, its 8 bytes of envelope included. A client may negotiate less, but not less \
+                  than 4096.",
+    },
+    ConfigOption {
+        key: "amqp.max_message_size",
+        default: "16777216",
+        kind: Kind::Integer(1..=536_870_912),
+        flag: None,
+        meaning: "Largest message body in bytes. Publishing a larger one closes the channel with 406 \
+                  PRECONDITION_FAILED.",
+    },
+    ConfigOption {
+        key: "amqp.login_timeout_seconds",
+        default: "10",
+        kind: Kind::Integer(1..=600),
+        flag: None,
+        meaning: "Seconds from accepting a connection until its login must be finished; a slower one is dropped.",
+    },
+    ConfigOption {
+        key: "amqp.loopback_users",
+        default: r#"["guest"]"#,
+        kind: Kind::Texts,
+        flag: None,
+        meaning: "Users who may log in, by AMQP or HTTP, only from this machine (a loopback address).",
+    },
+    ConfigOption {
+        key: "http.listen",
+        default: r#"["[::]:15672"]"#,
+        kind: Kind::Addresses,
+        flag: Some("--http-listen"),
+        meaning: "Addresses and ports of the HTTP API, written as those of amqp.listen. An empty list turns the HTTP \
+                  API off.",
+    },
+    ConfigOption {
+        key: "store.engine",
+        default: r#""sled""#,
+        kind: Kind::Choice(&["sled"]),
+        flag: None,
+        meaning: "What keeps durable messages on disk.",
+    },
+    ConfigOption {
+        key: "log.level",
+        default: r#""info""#,
+        kind: Kind::LogFilter,
+        flag: Some("--log-level"),
+        meaning: "Least severe log lines that are written: error, warn, info, debug, trace or off; per module after \
+                  commas, as in \"info,leveret::net=debug\".",
+    },
+    ConfigOption {
+        key: "log.format",
+        default: r#""human""#,
+        kind: Kind::Choice(&["human", "json"]),
+        flag: Some("--log-format"),
+        meaning: "Form of the log lines on standard error: human is text, coloured on a terminal; json is one object \
+                  a line.",
+    },
+];
+
+impl ConfigOption {
+    /// The option with this key.
+    pub fn find(key: &str) -> Option<&'static Self> {
+        OPTIONS.iter().find(|option| option.key == key)
+    }
+
+    /// The environment variable that sets it: `amqp.frame_max` is `LEVERET_AMQP_FRAME_MAX`.
+    pub fn environment_variable(&self) -> String {
+        format!("LEVERET_{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// The section (empty at the top of the file) and the key inside it.
+    pub fn section_and_name(&self) -> (&'static str, &'static str) {
+        self.key.split_once('.').unwrap_or(("", self.key))
+    }
+
+    /// The value that `text`, from an environment variable or a flag, stands for. What cannot be of the option's
+    /// kind stays text, so that [`check`](Self::check) complains about it.
+    pub fn parse_text(&self, text: &str) -> Value {
+        match self.kind {
+            Kind::Integer(_) => text
+                .trim()
+                .parse()
+                .map(Value::Integer)
+                .unwrap_or_else(|_| text.into()),
+            Kind::Texts | Kind::Addresses => {
+                let items = text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty());
+                Value::Array(items.map(Value::from).collect())
+            }
+            Kind::Text | Kind::Choice(_) | Kind::LogFilter => text.into(),
+        }
+    }
+
+    /// What is admitted, for documentation: `4096 to 16777216`.
+    pub fn admitted(&self) -> String {
+        match &self.kind {
+            Kind::Text => "text".into(),
+            Kind::Choice(words) => words.join(", "),
+            Kind::Integer(range) => format!("{} to {}", range.start(), range.end()),
+            Kind::Texts => "list of texts".into(),
+            Kind::Addresses => "list of address:port".into(),
+            Kind::LogFilter => "log level, or list of target=level".into(),
+        }
+    }
+
+    /// Checks kind and range.
+    ///
+    /// # Errors
+    /// What the value should have been, as the end of a sentence that begins with the key.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        match (&self.kind, value) {
+            (Kind::Text, Value::String(text)) if !text.is_empty() => Ok(()),
+            (Kind::Text, _) => Err(format!("must be a text that is not empty, not {value}")),
+            (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Ok(()),
+            (Kind::Choice(words), _) => {
+                Err(format!("must be one of {}, not {value}", words.join(", ")))
+            }
+            (Kind::Integer(range), Value::Integer(number)) if range.contains(number) => Ok(()),
+            (Kind::Integer(range), _) => Err(format!(
+                "must be a whole number from {} to {}, not {value}",
+                range.start(),
+                range.end()
+            )),
+            (Kind::Texts, Value::Array(items)) if items.iter().all(Value::is_str) => Ok(()),
+            (Kind::Texts, _) => Err(format!("must be a list of texts, not {value}")),
+            (Kind::Addresses, Value::Array(items)) => items.iter().try_for_each(check_address),
+            (Kind::Addresses, _) => Err(format!("must be a list of address:port, not {value}")),
+            (Kind::LogFilter, Value::String(text)) => check_log_filter(text),
+            (Kind::LogFilter, _) => Err(format!("must be a text, not {value}")),
+        }
+    }
+}
+
+fn check_address(item: &Value) -> Result<(), String> {
+    match item.as_str().map(str::parse::<SocketAddr>) {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(format!(
+            "must be a list of address:port such as \"127.0.0.1:5672\" or \"[::]:5672\", not {item}"
+        )),
+    }
+}
+
+/// Stricter than the filter's own parser, which takes a misspelt level for the name of a module.
+fn check_log_filter(text: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    let directive_is_good = |directive: &str| match directive.rsplit_once('=') {
+        Some((target, level)) => !target.is_empty() && is_level(level),
+        None => is_level(directive),
+    };
+    if text.split(',').all(directive_is_good)
+        && tracing_subscriber::EnvFilter::try_new(text).is_ok()
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "must be one of {} or a list as \"info,leveret::net=debug\", not \"{text}\"",
+        LEVELS.join(", ")
+    ))
+}

@@ -1,0 +1,48 @@
+//! Everything that can stop the program, each as one line for the operator.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the program. `Display` is the line that is shown before exiting with code 1.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration file cannot be read.
+    #[error("cannot read the configuration file {}: {error}", path.display())]
+    UnreadableConfig {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The configuration file is not TOML.
+    #[error("{source_name}: {problem}")]
+    InvalidToml {
+        /// File, line and column.
+        source_name: String,
+        /// What the parser says.
+        problem: String,
+    },
+    /// The configuration file has a key that does not exist.
+    #[error("{source_name}: unknown key {key}: {advice}")]
+    UnknownKey {
+        /// File, line and column.
+        source_name: String,
+        /// The key, with its section.
+        key: String,
+        /// What may have been meant.
+        advice: String,
+    },
+    /// A value is not admitted.
+    #[error("{source_name}: {key} {problem}")]
+    InvalidValue {
+        /// File with line and column, environment variable or flag.
+        source_name: String,
+        /// The option.
+        key: &'static str,
+        /// What the value must be.
+        problem: String,
+    },
+    /// The table of options contradicts itself: a defect of the program that its tests exclude.
+    #[error("the table of configuration options is inconsistent: {0}")]
+    OptionsTable(toml::de::Error),
+}
