@@ -5,6 +5,7 @@
 
 pub mod arguments;
 pub mod error;
+pub mod exchange;
 pub mod message;
 pub mod store;
 
