@@ -1,0 +1,76 @@
+//! `GET /api/overview` and the health check of alarms.
+
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::authentication::LoggedIn;
+use crate::{RABBITMQ_VERSION, Shared};
+
+/// Names and counts of the whole broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// The node's name, `leveret@host`.
+    pub node: String,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// How many of everything there are.
+    pub object_totals: ObjectTotals,
+    /// Where the broker listens.
+    pub listeners: Vec<Listener>,
+}
+
+/// How many objects the broker has, over all vhosts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ObjectTotals {
+    /// Client connections.
+    pub connections: u64,
+    /// Open channels.
+    pub channels: u64,
+    /// Exchanges, the predeclared ones included.
+    pub exchanges: u64,
+    /// Queues.
+    pub queues: u64,
+    /// Consumers.
+    pub consumers: u64,
+}
+
+/// A port that the broker listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// RabbitMQ's name of the protocol: `amqp`, `http`.
+    pub protocol: &'static str,
+    /// Address and port.
+    pub address: SocketAddr,
+}
+
+pub(crate) async fn overview(_: LoggedIn, State(broker): State<Shared>) -> Json<Value> {
+    let overview = broker.overview();
+    let node = &overview.node;
+    let listeners = overview.listeners.iter().map(|listener| {
+        json!({
+            "node": node,
+            "protocol": listener.protocol,
+            "ip_address": listener.address.ip().to_string(),
+            "port": listener.address.port(),
+        })
+    });
+    Json(json!({
+        "product_name": "Leveret",
+        "product_version": env!("CARGO_PKG_VERSION"),
+        "rabbitmq_version": RABBITMQ_VERSION,
+        "management_version": RABBITMQ_VERSION,
+        "node": node,
+        "cluster_name": overview.cluster_name,
+        "object_totals": overview.object_totals,
+        "listeners": listeners.collect::<Vec<_>>(),
+    }))
+}
+
+/// Nothing raises an alarm yet, so none is in effect.
+pub(crate) async fn alarms(_: LoggedIn) -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
