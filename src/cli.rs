@@ -1,11 +1,13 @@
 //! The command line: what can be asked of the binary, and the flags that are the configuration's last layer.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Loaded, layers, show};
 use crate::error::Error;
+use crate::serve;
 
 /// A message broker that speaks AMQP 0-9-1 and works like RabbitMQ.
 #[derive(Debug, Parser)]
@@ -14,11 +16,13 @@ pub struct Cli {
     #[command(flatten)]
     options: ConfigFlags,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the broker. This is what happens when no command is given
+    Serve,
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -81,18 +85,19 @@ impl Cli {
     /// Does what was asked.
     ///
     /// # Errors
-    /// Whatever stops it, to be shown as one line before exiting with code 1.
-    pub fn run(self) -> Result<(), Error> {
+    /// Whatever is wrong before there is a log, to be shown as one line before exiting with code 1.
+    pub fn run(self) -> Result<ExitCode, Error> {
         let loaded = self.options.load()?;
         match self.command {
-            Command::Config(ConfigCommand::Check) => {
+            None | Some(Command::Serve) => Ok(serve::run(&loaded)),
+            Some(Command::Config(ConfigCommand::Check)) => {
                 warn_of_unknown_variables(&loaded);
                 print("the configuration is good\n");
-                Ok(())
+                Ok(ExitCode::SUCCESS)
             }
-            Command::Config(ConfigCommand::Show) => {
+            Some(Command::Config(ConfigCommand::Show)) => {
                 print(&show::as_toml(&loaded.settings));
-                Ok(())
+                Ok(ExitCode::SUCCESS)
             }
         }
     }

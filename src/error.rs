@@ -1,6 +1,7 @@
 //! Everything that can stop the program, each as one line for the operator.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// An error of the program. `Display` is the line that is shown before exiting with code 1.
@@ -45,4 +46,41 @@ pub enum Error {
     /// The table of options contradicts itself: a defect of the program that its tests exclude.
     #[error("the table of configuration options is inconsistent: {0}")]
     OptionsTable(toml::de::Error),
+    /// The data directory belongs to another running broker.
+    #[error("the data directory {} is in use by another Leveret{holder}", path.display())]
+    DataDirInUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process that has it, in parentheses, when known.
+        holder: String,
+    },
+    /// The data directory is not in the format that this program reads.
+    #[error("the data directory {} {problem}", path.display())]
+    DataDirFormat {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The system refuses access to the data directory.
+    #[error("cannot use the data directory {}: {error}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen for {what} on {address}: {problem}")]
+    Listen {
+        /// The protocol.
+        what: &'static str,
+        /// The address that the configuration names.
+        address: SocketAddr,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The system refuses something without which nothing runs: threads, signals.
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
 }

@@ -1,10 +1,16 @@
 //! The `leveret` binary: a message broker that speaks AMQP 0-9-1.
 //!
-//! [`cli`] decides what to do and [`config`] how.
+//! [`cli`] decides what to do and [`config`] how; [`serve`] runs the broker from start to stop.
 
 mod cli;
 mod config;
+mod data_dir;
 mod error;
+mod logging;
+mod management;
+mod net;
+mod serve;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -17,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match cli::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("leveret: {error}");
             ExitCode::FAILURE

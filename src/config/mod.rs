@@ -3,13 +3,10 @@
 //! [`options`] is the table of everything that can be set, [`layers`] reads the four sources, [`show`] prints the
 //! result, and [`Config`] is what the broker works with.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the broker that reads it is the next step")
-)]
-
 pub mod layers;
 pub mod options;
+#[cfg(test)]
+mod page;
 pub mod show;
 
 use std::net::SocketAddr;

@@ -254,7 +254,7 @@ fn what_is_shown_is_a_file_with_the_same_meaning() {
 #[test]
 fn configuration_page_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
-    let expected = show::as_markdown();
+    let expected = page::as_markdown();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
         std::fs::write(path, &expected).unwrap();

@@ -1,0 +1,38 @@
+//! SIGINT and SIGTERM: the first stops the broker in order, the second at once.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Exit code after a second signal, as shells report a program that ended by SIGINT.
+const EXIT_AT_ONCE: i32 = 130;
+
+/// The token that the first signal cancels. Must be called inside the runtime.
+///
+/// # Errors
+/// When the system does not let signals be handled.
+pub fn stopping() -> io::Result<CancellationToken> {
+    let stopping = CancellationToken::new();
+    let (interrupt, terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    tokio::spawn(watch(interrupt, terminate, stopping.clone()));
+    Ok(stopping)
+}
+
+async fn watch(mut interrupt: Signal, mut terminate: Signal, stopping: CancellationToken) {
+    loop {
+        let name = tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        if stopping.is_cancelled() {
+            tracing::warn!("{name} again: exiting at once");
+            std::process::exit(EXIT_AT_ONCE);
+        }
+        tracing::info!("{name}: stopping");
+        stopping.cancel();
+    }
+}
