@@ -19,6 +19,8 @@ mod method;
 pub mod properties;
 mod table;
 
+/// URIs of brokers: `amqp://user:password@host:port/vhost`.
+pub use amq_protocol::uri;
 pub use amq_protocol::{
     protocol::{self, AMQPClass},
     types::{
