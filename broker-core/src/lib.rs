@@ -4,6 +4,7 @@
 //! its connection's outbox.
 
 pub mod arguments;
+pub mod definitions;
 pub mod error;
 pub mod exchange;
 pub mod message;

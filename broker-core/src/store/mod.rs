@@ -5,16 +5,33 @@
 //! that ticket: tickets complete strictly in order, once everything up to them is on disk. A confirm is always the
 //! asynchronous completion of an append, never the return of a call.
 
+mod commit;
+mod memory;
+mod record;
+mod sequence;
+mod sled_database;
+mod sled_group;
+mod sled_store;
+
 use std::sync::Arc;
 
+pub(crate) use self::{
+    commit::{GroupCommit, Sink, Sync as SyncWhen},
+    sequence::Sequence,
+    sled_database::failed,
+};
+pub use self::{memory::MemoryStore, sled_database::SledDatabase, sled_store::SledStore};
 use crate::{error::Error, message::Message};
 
 /// Identifies a durable queue in the store. Never reused, so that what a deleted queue left behind cannot appear in a
 /// later queue of the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct QueueId(pub u64);
 
-/// A message's place in its queue: positions grow in publishing order and are never reused within a queue.
+/// A message's place in its queue: positions grow in publishing order and are never reused within a queue. (After a
+/// restart a queue goes on behind the last position that it recovered.)
 pub type Position = u64;
 
 /// Names a point in the sequence of appended batches. [`Ticket::NONE`] is durable from the start.
@@ -24,7 +41,13 @@ pub struct Ticket(pub u64);
 impl Ticket {
     /// Nothing was appended, so there is nothing to wait for.
     pub const NONE: Self = Self(0);
+    /// Was refused by a store that is closed or has failed: never becomes durable, so nothing is promised for it.
+    pub const NEVER: Self = Self(u64::MAX);
 }
+
+/// Called once, on a writer thread, when writing or syncing failed. Nothing is retried and no ticket completes after
+/// it, so all that is left is to stop the broker.
+pub type FailureHook = Box<dyn Fn(Error) + Send + Sync>;
 
 /// One thing that happened to a durable queue.
 #[derive(Debug, Clone)]
@@ -78,7 +101,9 @@ pub trait MessageStore: Send + Sync {
     /// The last durable ticket.
     fn durable(&self) -> Ticket;
 
-    /// Calls `completion` once `ticket` is durable. Completions are called in the order of their tickets.
+    /// Calls `completion` once `ticket` is durable. Completions are called in the order of their tickets. Settlements
+    /// alone are not synced by themselves, so asking for their ticket is also what makes it durable.
+    /// [`Ticket::NEVER`] is never durable: its completion is dropped uncalled.
     fn notify(&self, ticket: Ticket, completion: Arc<dyn Completion>);
 
     /// Gives every message of `queue` that is in the store, in the order of positions. Called at start, before
@@ -95,6 +120,10 @@ pub trait MessageStore: Send + Sync {
     /// The store cannot be read.
     fn queues(&self) -> Result<Vec<QueueId>, Error>;
 
-    /// Makes everything appended so far durable, then stops the writer. Later appends are refused silently.
+    /// Bytes of the operations that were appended and not yet written: what a publisher's backpressure looks at.
+    fn pending_bytes(&self) -> usize;
+
+    /// Makes everything appended so far durable, then stops the writer. Later appends are refused: their operations
+    /// are dropped and their ticket is [`Ticket::NEVER`].
     fn close(&self);
 }

@@ -1,0 +1,314 @@
+//! The typed records behind the JSON of a definition, and their keys.
+
+use std::sync::Arc;
+
+use amqp_codec::FieldTable;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Kind, arguments};
+use crate::{error::Error, store::QueueId};
+
+/// A typed definition.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The kind that it is kept under.
+    const KIND: Kind;
+
+    /// Its key, from its identifying fields.
+    fn key(&self) -> String;
+}
+
+/// Joins the parts of a key so that no two lists of parts give the same one: as a JSON array. Keys with the same first
+/// parts stand together.
+pub fn key(parts: &[&str]) -> String {
+    serde_json::Value::from(parts).to_string()
+}
+
+pub(super) fn encode<R: Record>(record: &R) -> Result<Arc<[u8]>, Error> {
+    let json = serde_json::to_vec(record);
+    json.map(Arc::from).map_err(|error| {
+        Error::Internal(format!(
+            "cannot write {:?} {}: {error}",
+            R::KIND,
+            record.key()
+        ))
+    })
+}
+
+pub(super) fn decode<R: Record>(kind: Kind, key: &str, value: &[u8]) -> Result<R, Error> {
+    if kind != R::KIND {
+        return Err(Error::Internal(format!(
+            "{kind:?} {key} read as {:?}",
+            R::KIND
+        )));
+    }
+    serde_json::from_slice(value)
+        .map_err(|error| Error::Internal(format!("cannot read {kind:?} {key}: {error}")))
+}
+
+/// A virtual host.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct VhostDefinition {
+    /// Its name.
+    pub name: String,
+    /// Shown to operators.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Shown to operators.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The queue type of declarations without `x-queue-type`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_queue_type: Option<String>,
+}
+
+impl VhostDefinition {
+    /// The key of a vhost.
+    pub fn key_of(name: &str) -> String {
+        key(&[name])
+    }
+}
+
+/// A user of the internal database, in the words of RabbitMQ's definitions file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct UserDefinition {
+    /// The login.
+    pub name: String,
+    /// Base64 of salt and digest; empty if the user cannot log in with a password.
+    pub password_hash: String,
+    /// `rabbit_password_hashing_sha256` or `..._sha512`.
+    pub hashing_algorithm: String,
+    /// `administrator`, `monitoring`, `policymaker`, `management`, or free words.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+impl UserDefinition {
+    /// The key of a user.
+    pub fn key_of(name: &str) -> String {
+        key(&[name])
+    }
+}
+
+/// What a user may do in a vhost: patterns of resource names (RabbitMQ: "Access Control").
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct PermissionDefinition {
+    /// The user.
+    pub user: String,
+    /// The vhost.
+    pub vhost: String,
+    /// Names that may be declared and deleted.
+    pub configure: String,
+    /// Names that may be written to.
+    pub write: String,
+    /// Names that may be read from.
+    pub read: String,
+}
+
+impl PermissionDefinition {
+    /// The key of a user's permissions in a vhost.
+    pub fn key_of(vhost: &str, user: &str) -> String {
+        key(&[vhost, user])
+    }
+}
+
+/// Which routing keys of a topic exchange a user may use.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TopicPermissionDefinition {
+    /// The user.
+    pub user: String,
+    /// The vhost.
+    pub vhost: String,
+    /// The exchange.
+    pub exchange: String,
+    /// Routing keys that may be published.
+    pub write: String,
+    /// Routing keys that may be bound.
+    pub read: String,
+}
+
+impl TopicPermissionDefinition {
+    /// The key of a user's permissions for an exchange of a vhost.
+    pub fn key_of(vhost: &str, user: &str, exchange: &str) -> String {
+        key(&[vhost, user, exchange])
+    }
+}
+
+/// A durable exchange.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ExchangeDefinition {
+    /// The vhost.
+    pub vhost: String,
+    /// Its name.
+    pub name: String,
+    /// `direct`, `fanout`, `topic`, `headers`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it outlives a restart.
+    pub durable: bool,
+    /// Whether it goes with its last binding.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub auto_delete: bool,
+    /// Whether only other exchanges may publish to it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub internal: bool,
+    /// The arguments of its declaration.
+    #[serde(default, skip_serializing_if = "is_empty", with = "arguments")]
+    pub arguments: FieldTable,
+}
+
+impl ExchangeDefinition {
+    /// The key of an exchange.
+    pub fn key_of(vhost: &str, name: &str) -> String {
+        key(&[vhost, name])
+    }
+}
+
+/// A durable queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueDefinition {
+    /// What the message store knows it by.
+    pub id: QueueId,
+    /// The vhost.
+    pub vhost: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it outlives a restart.
+    pub durable: bool,
+    /// Whether it belongs to one connection.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exclusive: bool,
+    /// Whether it goes with its last consumer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub auto_delete: bool,
+    /// The arguments of its declaration.
+    #[serde(default, skip_serializing_if = "is_empty", with = "arguments")]
+    pub arguments: FieldTable,
+    /// When it was declared, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<u64>,
+}
+
+impl QueueDefinition {
+    /// The key of a queue.
+    pub fn key_of(vhost: &str, name: &str) -> String {
+        key(&[vhost, name])
+    }
+}
+
+/// What a binding leads to.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum DestinationKind {
+    /// A queue.
+    #[default]
+    Queue,
+    /// Another exchange (RabbitMQ: "Exchange to Exchange Bindings").
+    Exchange,
+}
+
+/// A binding whose source and destination are durable. All of it is its identity.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BindingDefinition {
+    /// The vhost.
+    pub vhost: String,
+    /// The exchange.
+    pub source: String,
+    /// The queue or exchange.
+    pub destination: String,
+    /// Which of the two.
+    #[serde(rename = "destination_type")]
+    pub destination_kind: DestinationKind,
+    /// The routing key or pattern.
+    pub routing_key: String,
+    /// The arguments, which a headers exchange matches.
+    #[serde(default, skip_serializing_if = "is_empty", with = "arguments")]
+    pub arguments: FieldTable,
+}
+
+impl BindingDefinition {
+    fn own_key(&self) -> String {
+        let kind = match self.destination_kind {
+            DestinationKind::Queue => "queue",
+            DestinationKind::Exchange => "exchange",
+        };
+        let arguments = match is_empty(&self.arguments) {
+            true => String::new(),
+            false => arguments::text(&self.arguments),
+        };
+        let (source, key) = (&self.source, &self.routing_key);
+        self::key(&[
+            &self.vhost,
+            source,
+            kind,
+            &self.destination,
+            key,
+            &arguments,
+        ])
+    }
+}
+
+impl Record for VhostDefinition {
+    const KIND: Kind = Kind::Vhost;
+
+    fn key(&self) -> String {
+        Self::key_of(&self.name)
+    }
+}
+
+impl Record for UserDefinition {
+    const KIND: Kind = Kind::User;
+
+    fn key(&self) -> String {
+        Self::key_of(&self.name)
+    }
+}
+
+impl Record for PermissionDefinition {
+    const KIND: Kind = Kind::Permission;
+
+    fn key(&self) -> String {
+        Self::key_of(&self.vhost, &self.user)
+    }
+}
+
+impl Record for TopicPermissionDefinition {
+    const KIND: Kind = Kind::TopicPermission;
+
+    fn key(&self) -> String {
+        Self::key_of(&self.vhost, &self.user, &self.exchange)
+    }
+}
+
+impl Record for ExchangeDefinition {
+    const KIND: Kind = Kind::Exchange;
+
+    fn key(&self) -> String {
+        Self::key_of(&self.vhost, &self.name)
+    }
+}
+
+impl Record for QueueDefinition {
+    const KIND: Kind = Kind::Queue;
+
+    fn key(&self) -> String {
+        Self::key_of(&self.vhost, &self.name)
+    }
+}
+
+impl Record for BindingDefinition {
+    const KIND: Kind = Kind::Binding;
+
+    fn key(&self) -> String {
+        self.own_key()
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn is_empty(table: &FieldTable) -> bool {
+    table.inner().is_empty()
+}

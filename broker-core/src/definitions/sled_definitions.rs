@@ -1,0 +1,183 @@
+//! Definitions in sled: read from memory, written behind by one thread.
+//!
+//! The tree `definitions` holds `kind (1 byte) | key` -> `revision (8 bytes) | JSON`, and under kind 0 the numbers that
+//! must never go back: the last revision and the count of starts. Reads and checks use the copy in memory, because a
+//! look into sled can wait for a write of others to reach the disk.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use super::{
+    Change, Conflict, Definition, Definitions, Event, Kind, Revision, Watcher, live::Live,
+};
+use crate::{
+    error::Error,
+    store::{
+        Completion, FailureHook, GroupCommit, QueueId, Sink, SledDatabase, SyncWhen, Ticket, failed,
+    },
+};
+
+const REVISION: &[u8] = b"\0revision";
+const STARTS: &[u8] = b"\0starts";
+/// Queue ids of one start: far more than a run can use, and room for millions of starts.
+const IDS_PER_START: u64 = 1 << 40;
+
+/// [`Definitions`] in a [`SledDatabase`].
+pub struct SledDefinitions {
+    live: Live,
+    next_queue: AtomicU64,
+    commit: GroupCommit<Row>,
+}
+
+/// What the writer puts into the tree, or removes.
+struct Row {
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+impl SledDefinitions {
+    /// Reads all definitions and starts the writer thread, which calls `on_failure` should the disk fail.
+    ///
+    /// # Errors
+    /// The database cannot be read, holds something that this version did not write, or no thread can be started.
+    pub fn open(database: &SledDatabase, on_failure: FailureHook) -> Result<Self, Error> {
+        let tree = database.tree("definitions")?;
+        let live = Live::default();
+        for pair in tree.range([1]..) {
+            let (key, value) = pair.map_err(|error| failed("read", &error))?;
+            load(&live, &key, &value)?;
+        }
+        live.resume(Revision(number(&tree, REVISION)?));
+        // No sync: whatever uses an id of this start is written after it, so it cannot be there without it.
+        let starts = number(&tree, STARTS)? + 1;
+        tree.insert(STARTS, &starts.to_be_bytes())
+            .map_err(|error| failed("write", &error))?;
+        let writer = Writer {
+            database: database.clone(),
+            tree,
+        };
+        let commit = GroupCommit::start("definitions", writer, on_failure)?;
+        Ok(Self {
+            live,
+            next_queue: AtomicU64::new(starts * IDS_PER_START),
+            commit,
+        })
+    }
+
+    fn write(&self, events: &[Event]) -> Ticket {
+        let mut rows: Vec<Row> = events.iter().map(row).collect();
+        if let Some(last) = events.last() {
+            let value = Some(last.revision.0.to_be_bytes().to_vec());
+            rows.push(Row {
+                key: REVISION.to_vec(),
+                value,
+            });
+        }
+        let size = |row: &Row| row.key.len() + row.value.as_ref().map_or(0, Vec::len);
+        let bytes = rows.iter().map(size).sum();
+        self.commit.append(&mut rows, bytes, SyncWhen::Soon)
+    }
+}
+
+fn row(event: &Event) -> Row {
+    let mut key = vec![event.kind as u8];
+    key.extend_from_slice(event.key.as_bytes());
+    let value = event.value.as_ref().map(|value| {
+        let mut stored = event.revision.0.to_be_bytes().to_vec();
+        stored.extend_from_slice(value);
+        stored
+    });
+    Row { key, value }
+}
+
+fn load(live: &Live, stored_key: &[u8], stored: &[u8]) -> Result<(), Error> {
+    let unknown = || {
+        let key = String::from_utf8_lossy(stored_key);
+        Error::Internal(format!("definition {key:?} in the database cannot be read"))
+    };
+    let (kind, key) = stored_key.split_first().ok_or_else(unknown)?;
+    let kind = Kind::from_number(*kind).ok_or_else(unknown)?;
+    let key = std::str::from_utf8(key).map_err(|_| unknown())?;
+    let (revision, value) = stored.split_first_chunk().ok_or_else(unknown)?;
+    live.load(
+        kind,
+        key.into(),
+        Revision(u64::from_be_bytes(*revision)),
+        value.into(),
+    );
+    Ok(())
+}
+
+fn number(tree: &sled::Tree, key: &[u8]) -> Result<u64, Error> {
+    let stored = tree.get(key).map_err(|error| failed("read", &error))?;
+    let Some(stored) = stored else { return Ok(0) };
+    let damaged = |_| Error::Internal("a counter in the database cannot be read".to_owned());
+    Ok(u64::from_be_bytes(
+        stored.as_ref().try_into().map_err(damaged)?,
+    ))
+}
+
+/// The writer thread's side.
+struct Writer {
+    database: SledDatabase,
+    tree: sled::Tree,
+}
+
+impl Sink<Row> for Writer {
+    fn apply(&mut self, rows: &mut Vec<Row>) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        for Row { key, value } in rows.drain(..) {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.tree
+            .apply_batch(batch)
+            .map_err(|error| failed("write", &error))
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.database.sync()
+    }
+}
+
+impl Definitions for SledDefinitions {
+    fn get(&self, kind: Kind, key: &str) -> Option<Definition> {
+        self.live.get(kind, key)
+    }
+
+    fn list(&self, kind: Kind) -> Vec<Definition> {
+        self.live.list(kind)
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> Result<Ticket, Conflict> {
+        self.live.apply(changes, |events| self.write(events))
+    }
+
+    fn watch(&self, watcher: Arc<dyn Watcher>) {
+        self.live.watch(watcher);
+    }
+
+    fn revision(&self) -> Revision {
+        self.live.revision()
+    }
+
+    fn next_queue_id(&self) -> QueueId {
+        QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn durable(&self) -> Ticket {
+        self.commit.durable()
+    }
+
+    fn notify(&self, ticket: Ticket, completion: Arc<dyn Completion>) {
+        self.commit.notify(ticket, completion);
+    }
+
+    fn close(&self) {
+        self.commit.close();
+    }
+}

@@ -1,0 +1,293 @@
+//! One group of operations as one `sled::Batch`, which is what makes it atomic.
+//!
+//! | key | value |
+//! |---|---|
+//! | queue (8 bytes), position (8) | the first [`PIECE`] bytes of the message's [record](super::record) |
+//! | queue, position, index from 1 (4) | the further pieces of a large record |
+//! | [`SWEEPS`] (8), queue, from, to (8 each) | a range that is settled and whose keys are still being removed |
+//!
+//! Numbers are big-endian, so a queue's messages stand in the order of their positions, each followed by its pieces.
+//! Records are cut because a sled leaf holds up to 16 values and is rewritten as a whole now and then: large values
+//! would be written many times, and in files of their own.
+//!
+//! A message that is enqueued and settled in the same group never reaches the disk. A range that is longer than
+//! [`CHUNK`] keys is settled by a *sweep*: the batch holds only its mark, the keys go later in chunks, the mark last;
+//! at start, unfinished sweeps are finished. Repeating them is harmless, since neither queue ids nor positions are
+//! reused.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Operation, Position, QueueId, record, sled_database::failed};
+use crate::{error::Error, message::Message};
+
+/// The largest value: with 16 of them a leaf stays below the 128 KiB from which sled writes it to a separate file.
+pub(super) const PIECE: usize = 6 * 1024;
+/// Keys that are removed at once.
+const CHUNK: usize = 1024;
+/// No queue has this id.
+const SWEEPS: u64 = u64::MAX;
+
+/// Which messages have more than one piece, and how many more. Only they cost memory here.
+pub(super) type Pieces = BTreeMap<(QueueId, Position), u32>;
+
+/// The key of a message's first piece.
+pub(super) fn key(queue: QueueId, position: Position) -> [u8; 16] {
+    let mut key = [0; 16];
+    let (high, low) = key.split_at_mut(8);
+    high.copy_from_slice(&queue.0.to_be_bytes());
+    low.copy_from_slice(&position.to_be_bytes());
+    key
+}
+
+/// The key of a message's piece `index`, from 1.
+fn piece_key(queue: QueueId, position: Position, index: u32) -> [u8; 20] {
+    let mut piece = [0; 20];
+    let (high, low) = piece.split_at_mut(16);
+    high.copy_from_slice(&key(queue, position));
+    low.copy_from_slice(&index.to_be_bytes());
+    piece
+}
+
+/// Splits a key into queue, position and, for further pieces, the index. `None` for sweeps and foreign keys.
+pub(super) fn parse_key(key: &[u8]) -> Option<(QueueId, Position, u32)> {
+    let (queue, rest) = key.split_first_chunk()?;
+    let (position, rest) = rest.split_first_chunk()?;
+    let index = match rest {
+        [] => 0,
+        _ => u32::from_be_bytes(rest.try_into().ok()?),
+    };
+    let queue = u64::from_be_bytes(*queue);
+    (queue != SWEEPS).then(|| (QueueId(queue), u64::from_be_bytes(*position), index))
+}
+
+/// A range of settled positions of one queue, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sweep {
+    queue: QueueId,
+    from: Position,
+    to: Position,
+}
+
+impl Sweep {
+    fn mark(self) -> [u8; 32] {
+        let mut mark = [0; 32];
+        let numbers = [SWEEPS, self.queue.0, self.from, self.to];
+        for (place, number) in mark.chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_be_bytes());
+        }
+        mark
+    }
+
+    fn parse(mark: &[u8]) -> Option<Self> {
+        let mark: &[u8; 32] = mark.try_into().ok()?;
+        let mut numbers = mark
+            .chunks_exact(8)
+            .filter_map(|place| place.try_into().ok());
+        let mut number = || numbers.next().map(u64::from_be_bytes);
+        number()?;
+        Some(Self {
+            queue: QueueId(number()?),
+            from: number()?,
+            to: number()?,
+        })
+    }
+
+    /// Up to [`CHUNK`] of its keys, and whether these were the last.
+    fn keys(self, tree: &sled::Tree) -> Result<(Vec<sled::IVec>, bool), Error> {
+        if self.from > self.to {
+            return Ok((Vec::new(), true));
+        }
+        let first = key(self.queue, self.from);
+        let last = piece_key(self.queue, self.to, u32::MAX);
+        let mut keys = tree.range(first.as_slice()..=last.as_slice()).keys();
+        let taken: Result<Vec<_>, _> = keys.by_ref().take(CHUNK).collect();
+        let taken = taken.map_err(|error| failed("read", &error))?;
+        Ok((taken, keys.next().is_none()))
+    }
+
+    /// Removes a chunk of keys, and the mark with the last; tells whether it is done.
+    pub(super) fn step(self, tree: &sled::Tree) -> Result<bool, Error> {
+        let (keys, done) = self.keys(tree)?;
+        let mut batch = sled::Batch::default();
+        for key in keys {
+            batch.remove(key);
+        }
+        if done {
+            batch.remove(&self.mark());
+        }
+        tree.apply_batch(batch)
+            .map_err(|error| failed("write", &error))?;
+        Ok(done)
+    }
+}
+
+/// The sweeps that were not finished when the store was last open.
+pub(super) fn unfinished_sweeps(tree: &sled::Tree) -> Result<Vec<Sweep>, Error> {
+    let mut sweeps = Vec::new();
+    for mark in tree.scan_prefix(SWEEPS.to_be_bytes()).keys() {
+        let mark = mark.map_err(|error| failed("read", &error))?;
+        let sweep = Sweep::parse(&mark)
+            .ok_or_else(|| Error::Internal(format!("unknown key {mark:02x?} in the database")))?;
+        sweeps.push(sweep);
+    }
+    Ok(sweeps)
+}
+
+/// What a group does in the end: the operations after those that cancel out.
+#[derive(Default)]
+pub(super) struct Group {
+    /// `Some` is put, `None` is removed.
+    messages: BTreeMap<(QueueId, Position), Option<Message>>,
+    ranges: Vec<Sweep>,
+}
+
+impl Group {
+    /// Adds what happened next.
+    pub(super) fn add(&mut self, operation: Operation) {
+        match operation {
+            Operation::Enqueue {
+                queue,
+                position,
+                message,
+            } => {
+                self.messages.insert((queue, position), Some(message));
+            }
+            Operation::Settle { queue, position } => self.settle(queue, position),
+            Operation::SettleRange { queue, from, to } => self.settle_range(queue, from, to),
+            Operation::DeleteQueue { queue } => self.settle_range(queue, 0, Position::MAX),
+        }
+    }
+
+    fn settle(&mut self, queue: QueueId, position: Position) {
+        // What this group puts is not on disk yet, for positions are not reused: nothing is left to remove.
+        if self
+            .messages
+            .remove(&(queue, position))
+            .is_none_or(|message| message.is_none())
+        {
+            self.messages.insert((queue, position), None);
+        }
+    }
+
+    fn settle_range(&mut self, queue: QueueId, from: Position, to: Position) {
+        if from > to {
+            return;
+        }
+        let inside: Vec<_> = self
+            .messages
+            .range((queue, from)..=(queue, to))
+            .map(|(place, _)| *place)
+            .collect();
+        for place in inside {
+            self.messages.remove(&place);
+        }
+        self.ranges.push(Sweep { queue, from, to });
+    }
+
+    /// Makes the batch. Ranges that are too long for it are left to `sweeps`.
+    pub(super) fn into_batch(
+        self,
+        tree: &sled::Tree,
+        pieces: &mut Pieces,
+        sweeps: &mut VecDeque<Sweep>,
+    ) -> Result<sled::Batch, Error> {
+        let mut batch = sled::Batch::default();
+        let mut record = Vec::new();
+        for sweep in self.ranges {
+            sweep_in(&mut batch, sweep, tree, sweeps)?;
+            forget_pieces(pieces, sweep);
+        }
+        for ((queue, position), message) in self.messages {
+            match message {
+                Some(message) => {
+                    record.clear();
+                    record::encode(&message, &mut record);
+                    put(&mut batch, queue, position, &record, pieces);
+                }
+                None => remove(&mut batch, queue, position, pieces),
+            }
+        }
+        Ok(batch)
+    }
+}
+
+fn sweep_in(
+    batch: &mut sled::Batch,
+    sweep: Sweep,
+    tree: &sled::Tree,
+    sweeps: &mut VecDeque<Sweep>,
+) -> Result<(), Error> {
+    let (keys, all) = sweep.keys(tree)?;
+    if all {
+        keys.into_iter().for_each(|key| batch.remove(key));
+    } else {
+        batch.insert(&sweep.mark(), &[]);
+        sweeps.push_back(sweep);
+    }
+    Ok(())
+}
+
+fn forget_pieces(pieces: &mut Pieces, sweep: Sweep) {
+    if pieces.is_empty() {
+        return;
+    }
+    let range = (sweep.queue, sweep.from)..=(sweep.queue, sweep.to);
+    let settled: Vec<_> = pieces.range(range).map(|(place, _)| *place).collect();
+    for place in settled {
+        pieces.remove(&place);
+    }
+}
+
+fn put(
+    batch: &mut sled::Batch,
+    queue: QueueId,
+    position: Position,
+    record: &[u8],
+    pieces: &mut Pieces,
+) {
+    let mut parts = record.chunks(PIECE);
+    batch.insert(&key(queue, position), parts.next().unwrap_or_default());
+    let mut further = 0;
+    for part in parts {
+        further += 1;
+        batch.insert(&piece_key(queue, position, further), part);
+    }
+    if further > 0 {
+        pieces.insert((queue, position), further);
+    }
+}
+
+fn remove(batch: &mut sled::Batch, queue: QueueId, position: Position, pieces: &mut Pieces) {
+    batch.remove(&key(queue, position));
+    if pieces.is_empty() {
+        return;
+    }
+    for index in 1..=pieces.remove(&(queue, position)).unwrap_or_default() {
+        batch.remove(&piece_key(queue, position, index));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_gives_back_queue_and_position() {
+        assert_eq!(parse_key(&key(QueueId(7), 9)), Some((QueueId(7), 9, 0)));
+        assert_eq!(
+            parse_key(&piece_key(QueueId(7), 9, 3)),
+            Some((QueueId(7), 9, 3))
+        );
+    }
+
+    #[test]
+    fn sweep_mark_is_no_message_key_and_reads_back() {
+        let sweep = Sweep {
+            queue: QueueId(7),
+            from: 1,
+            to: Position::MAX,
+        };
+        assert_eq!(parse_key(&sweep.mark()), None);
+        assert_eq!(Sweep::parse(&sweep.mark()), Some(sweep));
+    }
+}
