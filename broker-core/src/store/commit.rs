@@ -260,3 +260,146 @@ impl<T: Send + 'static> Shared<T> {
         drop((pending, waiting));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use parking_lot::MutexGuard;
+
+    use super::*;
+
+    /// Writes down what happens; fails or panics when it is told a certain item.
+    #[derive(Clone, Default)]
+    struct Recorder {
+        events: Arc<Mutex<Vec<String>>>,
+        changed: Arc<Condvar>,
+    }
+
+    const FAIL: u32 = 1_000;
+    const PANIC: u32 = 1_001;
+
+    impl Recorder {
+        fn record(&self, event: String) {
+            self.events.lock().push(event);
+            self.changed.notify_all();
+        }
+
+        fn wait_for(&self, event: &str) -> Vec<String> {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let mut events = self.events.lock();
+            while !events.iter().any(|found| found == event) {
+                let late = self.changed.wait_until(&mut events, deadline).timed_out();
+                assert!(!late, "no {event:?} in {events:?}");
+            }
+            events.clone()
+        }
+
+        fn commit(&self) -> GroupCommit<u32> {
+            let own = self.clone();
+            let hook = move |error| own.record(format!("failed: {error}"));
+            GroupCommit::start("test", self.clone(), Box::new(hook)).unwrap()
+        }
+    }
+
+    impl Sink<u32> for Recorder {
+        fn apply(&mut self, group: &mut Vec<u32>) -> Result<(), Error> {
+            assert!(!group.contains(&PANIC));
+            if group.contains(&FAIL) {
+                return Err(Error::Internal("no space".to_owned()));
+            }
+            self.record(format!("apply {group:?}"));
+            Ok(())
+        }
+
+        fn sync(&mut self) -> Result<(), Error> {
+            self.record("sync".to_owned());
+            Ok(())
+        }
+    }
+
+    impl Completion for Recorder {
+        fn durable(&self, ticket: Ticket) {
+            self.record(format!("durable {}", ticket.0));
+        }
+    }
+
+    #[test]
+    fn group_that_nobody_waits_for_is_written_and_not_synced() {
+        let recorder = Recorder::default();
+        let commit = recorder.commit();
+        let ticket = commit.append(&mut vec![1], 10, Sync::WhenAwaited);
+        assert_eq!(recorder.wait_for("apply [1]"), ["apply [1]"]);
+        assert_eq!(commit.durable(), Ticket::NONE);
+        commit.notify(ticket, Arc::new(recorder.clone()));
+        let events = recorder.wait_for("durable 1");
+        assert_eq!(events, ["apply [1]", "sync", "durable 1"]);
+    }
+
+    #[test]
+    fn close_syncs_what_nobody_waited_for() {
+        let recorder = Recorder::default();
+        let commit = recorder.commit();
+        commit.append(&mut vec![1], 10, Sync::WhenAwaited);
+        commit.close();
+        assert_eq!(*recorder.events.lock(), ["apply [1]", "sync"]);
+        assert_eq!(commit.durable(), Ticket(1));
+        assert_eq!(commit.append(&mut vec![2], 10, Sync::Soon), Ticket::NEVER);
+    }
+
+    #[test]
+    fn pending_bytes_count_until_written() {
+        let recorder = Recorder::default();
+        let commit = recorder.commit();
+        let hold = recorder.events.lock();
+        commit.append(&mut vec![1], 10, Sync::Soon);
+        commit.append(&mut vec![2], 10, Sync::Soon);
+        assert_eq!(commit.pending_bytes(), 20);
+        drop(hold);
+        commit.close();
+        assert_eq!(commit.pending_bytes(), 0);
+    }
+
+    fn check_failure(item: u32, text: &str) {
+        let recorder = Recorder::default();
+        let commit = recorder.commit();
+        let ticket = commit.append(&mut vec![item], 10, Sync::WhenAwaited);
+        commit.notify(ticket, Arc::new(recorder.clone()));
+        let events = recorder.wait_for(text);
+        assert_eq!(events, [text]);
+        assert_eq!(commit.append(&mut vec![2], 10, Sync::Soon), Ticket::NEVER);
+        commit.notify(ticket, Arc::new(recorder.clone()));
+        commit.close();
+        assert_eq!(*recorder.events.lock(), [text]);
+        assert_eq!(commit.durable(), Ticket::NONE);
+    }
+
+    #[test]
+    fn failed_write_is_told_once_and_nothing_completes_any_more() {
+        check_failure(FAIL, "failed: no space");
+    }
+
+    #[test]
+    fn panicking_writer_counts_as_failed() {
+        check_failure(PANIC, "failed: the writer of the store panicked");
+    }
+
+    #[test]
+    fn completion_that_holds_the_last_owner_can_end_it() {
+        struct Owner(Mutex<Option<GroupCommit<u32>>>, Recorder);
+        impl Completion for Owner {
+            fn durable(&self, _: Ticket) {
+                drop(self.0.lock().take());
+                self.1.record("dropped".to_owned());
+            }
+        }
+        let recorder = Recorder::default();
+        let owner = Arc::new(Owner(Mutex::new(Some(recorder.commit())), recorder.clone()));
+        let mut slot = owner.0.lock();
+        if let Some(commit) = slot.as_ref() {
+            let ticket = commit.append(&mut vec![1], 10, Sync::Soon);
+            commit.notify(ticket, owner.clone());
+        }
+        MutexGuard::unlocked(&mut slot, || recorder.wait_for("dropped"));
+    }
+}

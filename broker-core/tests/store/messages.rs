@@ -1,0 +1,276 @@
+//! What every message store does with batches, tickets and queues; and what the ones on disk do over a restart.
+
+use std::sync::Arc;
+
+use broker_core::store::{MemoryStore, MessageStore, QueueId, Ticket};
+
+use crate::support::{
+    InMemory, OnSled, Subject, Told, commit, contents, delete, enqueue, message, positions, settle,
+    settle_range,
+};
+
+fn empty_batch_needs_no_ticket(store: &dyn MessageStore) {
+    assert_eq!(store.append(&mut Vec::new()), Ticket::NONE);
+    let told = Arc::new(Told::default());
+    store.notify(Ticket::NONE, told.clone());
+    assert_eq!(told.so_far(), [Ticket::NONE]);
+}
+
+fn append_takes_the_operations_and_leaves_the_allocation(store: &dyn MessageStore) {
+    let mut batch = Vec::with_capacity(16);
+    batch.push(enqueue(1, 1, b"x"));
+    store.append(&mut batch);
+    assert!(batch.is_empty());
+    assert!(batch.capacity() >= 16);
+}
+
+fn tickets_complete_in_order(store: &dyn MessageStore) {
+    let told = Arc::new(Told::default());
+    let mut tickets = Vec::new();
+    for position in 0..500 {
+        let ticket = store.append(&mut vec![enqueue(1, position, b"x")]);
+        store.notify(ticket, told.clone());
+        tickets.push(ticket);
+    }
+    assert!(tickets.is_sorted_by(|a, b| a < b));
+    assert_eq!(told.wait(500), tickets);
+    assert!(store.durable() <= tickets[499]);
+    commit(store, [enqueue(1, 500, b"x")]);
+    assert!(store.durable() >= tickets[499]);
+}
+
+fn ticket_of_settlements_alone_completes_when_awaited(store: &dyn MessageStore) {
+    commit(store, [enqueue(1, 1, b"x")]);
+    commit(store, [settle(1, 1)]);
+    assert!(positions(store, 1).is_empty());
+}
+
+fn ticket_of_an_earlier_batch_completes_after_a_later_one(store: &dyn MessageStore) {
+    let early = store.append(&mut vec![enqueue(1, 1, b"x")]);
+    commit(store, [enqueue(1, 2, b"x")]);
+    let told = Arc::new(Told::default());
+    store.notify(early, told.clone());
+    assert_eq!(told.wait(1), [early]);
+}
+
+fn recover_gives_positions_in_order_with_all_of_the_message(store: &dyn MessageStore) {
+    commit(store, [enqueue(1, 9, b"c"), enqueue(1, 300, b"d")]);
+    commit(store, [enqueue(1, 2, b"b"), enqueue(2, 1, b"other")]);
+    let mut found = Vec::new();
+    store
+        .recover(QueueId(1), &mut |position, message| {
+            found.push((position, message))
+        })
+        .unwrap();
+    let expected = [(2, b"b"), (9, b"c"), (300, b"d")];
+    assert_eq!(found.len(), expected.len());
+    for ((position, found), (place, body)) in found.iter().zip(expected) {
+        let expected = message(body);
+        assert_eq!(*position, place);
+        assert_eq!(found.body(), expected.body());
+        assert_eq!(found.properties(), expected.properties());
+        assert_eq!(found.routing_key(), expected.routing_key());
+        assert_eq!(found.exchange(), expected.exchange());
+        assert!(found.persistent());
+    }
+}
+
+fn empty_and_large_bodies_are_kept(store: &dyn MessageStore) {
+    let bodies: Vec<Vec<u8>> = [0, 1, 6_000, 6_144, 6_145, 20_000, 300_000, 3_000_000]
+        .map(|length| (0..length).map(|at| (at % 251) as u8).collect())
+        .into();
+    commit(
+        store,
+        bodies
+            .iter()
+            .zip(1..)
+            .map(|(body, position)| enqueue(1, position, body)),
+    );
+    let expected: Vec<_> = (1..).zip(bodies).collect();
+    assert!(contents(store, 1) == expected, "a body is not what it was");
+    commit(store, [settle(1, 7), settle(1, 2), settle(1, 8)]);
+    assert_eq!(positions(store, 1), [1, 3, 4, 5, 6]);
+    commit(store, [settle_range(1, 1, 5)]);
+    assert_eq!(positions(store, 1), [6]);
+}
+
+fn settling_takes_out_that_message_only(store: &dyn MessageStore) {
+    commit(
+        store,
+        (1..=5).flat_map(|at| [enqueue(1, at, b"x"), enqueue(2, at, b"x")]),
+    );
+    commit(store, [settle(1, 3)]);
+    assert_eq!(positions(store, 1), [1, 2, 4, 5]);
+    assert_eq!(positions(store, 2), [1, 2, 3, 4, 5]);
+}
+
+fn settling_what_is_not_there_changes_nothing(store: &dyn MessageStore) {
+    commit(store, [enqueue(1, 1, b"x")]);
+    commit(
+        store,
+        [settle(1, 7), settle(3, 1), settle_range(1, 5, 9), delete(4)],
+    );
+    assert_eq!(positions(store, 1), [1]);
+}
+
+fn settling_a_range_includes_both_ends(store: &dyn MessageStore) {
+    commit(store, (1..=9).map(|at| enqueue(1, at, b"x")));
+    commit(store, [settle_range(1, 3, 7)]);
+    assert_eq!(positions(store, 1), [1, 2, 8, 9]);
+    commit(store, [settle_range(1, 9, 8)]);
+    assert_eq!(positions(store, 1), [1, 2, 8, 9]);
+}
+
+fn enqueued_and_settled_at_once_leaves_nothing(store: &dyn MessageStore) {
+    commit(
+        store,
+        [enqueue(1, 1, b"x"), settle(1, 1), enqueue(1, 2, b"y")],
+    );
+    commit(
+        store,
+        [
+            enqueue(1, 3, b"x"),
+            settle_range(1, 2, 3),
+            enqueue(1, 4, b"z"),
+        ],
+    );
+    commit(store, [enqueue(2, 1, b"x"), delete(2)]);
+    assert_eq!(positions(store, 1), [4]);
+    assert_eq!(store.queues().unwrap(), [QueueId(1)]);
+}
+
+fn deleting_a_queue_leaves_the_others(store: &dyn MessageStore) {
+    commit(store, (1..=4).map(|queue| enqueue(queue, 1, b"x")));
+    commit(store, [delete(2), delete(4)]);
+    assert_eq!(store.queues().unwrap(), [QueueId(1), QueueId(3)]);
+    assert!(positions(store, 2).is_empty());
+}
+
+fn queues_are_those_that_hold_messages(store: &dyn MessageStore) {
+    assert_eq!(store.queues().unwrap(), []);
+    let high = (1 << 40) + 7;
+    commit(
+        store,
+        [
+            enqueue(high, 1, b"x"),
+            enqueue(1, 1, b"x"),
+            enqueue(1, 2, b"x"),
+        ],
+    );
+    assert_eq!(store.queues().unwrap(), [QueueId(1), QueueId(high)]);
+}
+
+fn purge_of_thousands_takes_effect(store: &dyn MessageStore) {
+    commit(store, (0..5_000).map(|at| enqueue(1, at, b"x")));
+    commit(store, [settle_range(1, 10, 4_899), enqueue(1, 5_000, b"x")]);
+    commit(store, [enqueue(2, 1, b"x")]);
+    store.close();
+}
+
+fn closed_store_refuses_and_promises_nothing(store: &dyn MessageStore) {
+    commit(store, [enqueue(1, 1, b"x")]);
+    let pending = store.append(&mut vec![settle(1, 1)]);
+    store.close();
+    assert_eq!(store.durable(), pending);
+    let ticket = store.append(&mut vec![enqueue(1, 2, b"x")]);
+    assert_eq!(ticket, Ticket::NEVER);
+    let told = Arc::new(Told::default());
+    store.notify(ticket, told.clone());
+    store.notify(pending, told.clone());
+    assert_eq!(told.so_far(), [pending]);
+    assert_eq!(store.pending_bytes(), 0);
+    store.close();
+}
+
+macro_rules! conformance {
+    ($module:ident, $subject:ty, $($rule:ident),+ $(,)?) => {
+        mod $module {
+            use super::*;
+            $(#[test]
+            fn $rule() {
+                super::$rule(<$subject>::new().store());
+            })+
+        }
+    };
+}
+
+macro_rules! every_store {
+    ($($rule:ident),+ $(,)?) => {
+        conformance!(memory, InMemory, $($rule),+);
+        conformance!(sled, OnSled, $($rule),+);
+    };
+}
+
+every_store!(
+    empty_batch_needs_no_ticket,
+    append_takes_the_operations_and_leaves_the_allocation,
+    tickets_complete_in_order,
+    ticket_of_settlements_alone_completes_when_awaited,
+    ticket_of_an_earlier_batch_completes_after_a_later_one,
+    recover_gives_positions_in_order_with_all_of_the_message,
+    empty_and_large_bodies_are_kept,
+    settling_takes_out_that_message_only,
+    settling_what_is_not_there_changes_nothing,
+    settling_a_range_includes_both_ends,
+    enqueued_and_settled_at_once_leaves_nothing,
+    deleting_a_queue_leaves_the_others,
+    queues_are_those_that_hold_messages,
+    purge_of_thousands_takes_effect,
+    closed_store_refuses_and_promises_nothing,
+);
+
+#[test]
+fn held_store_completes_when_the_test_says_so() {
+    let store = MemoryStore::held();
+    let told = Arc::new(Told::default());
+    let tickets: Vec<_> = (0..3)
+        .map(|at| store.append(&mut vec![enqueue(1, at, b"x")]))
+        .collect();
+    for ticket in tickets.iter().rev() {
+        store.notify(*ticket, told.clone());
+    }
+    assert_eq!(told.so_far(), []);
+    store.release(tickets[1]);
+    assert_eq!(told.so_far(), tickets[..2]);
+    assert_eq!(store.durable(), tickets[1]);
+    store.release_all();
+    assert_eq!(told.so_far(), tickets);
+}
+
+#[test]
+fn sled_keeps_everything_over_a_restart() {
+    let mut subject = OnSled::new();
+    commit(
+        subject.store(),
+        (1..=3).map(|at| enqueue(1, at, &vec![7; at as usize * 5_000])),
+    );
+    // Nobody waits for these: closing is enough.
+    subject.store().append(&mut vec![enqueue(2, 1, b"")]);
+    subject.store().append(&mut vec![settle(1, 2)]);
+    subject.reopen();
+    assert_eq!(positions(subject.store(), 1), [1, 3]);
+    assert_eq!(contents(subject.store(), 2), [(1, Vec::new())]);
+    commit(subject.store(), [settle(1, 3)]);
+    subject.reopen();
+    assert_eq!(contents(subject.store(), 1), [(1, vec![7; 5_000])]);
+}
+
+#[test]
+fn sled_finishes_an_interrupted_purge_at_start() {
+    let mut subject = OnSled::new();
+    commit(subject.store(), (0..5_000).map(|at| enqueue(1, at, b"x")));
+    commit(subject.store(), (0..3_000).map(|at| enqueue(2, at, b"x")));
+    // The purge and the deletion are durable before their keys are gone, and closing does not wait for that.
+    commit(
+        subject.store(),
+        [
+            settle_range(1, 10, 4_989),
+            enqueue(1, 5_000, b"x"),
+            delete(2),
+        ],
+    );
+    subject.reopen();
+    let expected: Vec<_> = (0..10).chain(4_990..=5_000).collect();
+    assert_eq!(positions(subject.store(), 1), expected);
+    assert_eq!(subject.store().queues().unwrap(), [QueueId(1)]);
+}
