@@ -5,10 +5,14 @@
 //! `rabbit_misc:assert_args_equivalence`). The texts that show a value to a client write it as RabbitMQ does, which
 //! means as an Erlang term; [`Term`] does that.
 
+mod equivalence;
 mod term;
 
 pub use amqp_codec::{AMQPValue, FieldTable, ShortString};
 
+pub(crate) use equivalence::assert_argument_equivalent;
+pub use equivalence::{assert_arguments_equivalent, inequivalent_attribute};
+pub(crate) use term::Quoted;
 pub use term::Term;
 
 /// A value without its wire type: what RabbitMQ holds once a field is parsed.
@@ -103,7 +107,7 @@ pub fn type_name(value: &AMQPValue) -> &'static str {
 }
 
 /// The bytes of a value that is a string or a byte array: RabbitMQ tells them apart by type only.
-fn bytes(value: &AMQPValue) -> Option<&[u8]> {
+pub(crate) fn bytes(value: &AMQPValue) -> Option<&[u8]> {
     match value {
         AMQPValue::LongString(text) => Some(text.as_bytes()),
         AMQPValue::ShortString(text) => Some(text.as_str().as_bytes()),

@@ -35,6 +35,22 @@ impl fmt::Display for Term<'_> {
     }
 }
 
+/// Displays text as an Erlang string: in quotes, or as a list of code points when Erlang would not print one of them.
+pub(crate) struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.chars().all(printable) {
+            return list(out, self.0.chars(), |out, it| {
+                write!(out, "{}", u32::from(it))
+            });
+        }
+        out.write_char('"')?;
+        escaped(out, self.0.chars())?;
+        out.write_char('"')
+    }
+}
+
 fn table(out: &mut fmt::Formatter<'_>, fields: &FieldTable) -> fmt::Result {
     list(out, fields.inner(), |out, (key, value)| {
         out.write_char('{')?;
@@ -102,7 +118,7 @@ fn quoted(
 }
 
 /// Writes the inside of an Erlang string literal.
-pub(crate) fn escaped(out: &mut impl fmt::Write, text: impl Iterator<Item = char>) -> fmt::Result {
+fn escaped(out: &mut impl fmt::Write, text: impl Iterator<Item = char>) -> fmt::Result {
     for character in text {
         match character {
             '"' => out.write_str("\\\"")?,
