@@ -8,6 +8,7 @@ pub mod definitions;
 pub mod error;
 pub mod exchange;
 pub mod message;
+pub mod queue;
 pub mod store;
 
 pub use error::Error;

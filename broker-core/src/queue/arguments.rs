@@ -1,0 +1,252 @@
+//! The optional arguments of queues and consumers, validated and parsed once.
+//!
+//! What RabbitMQ 4.3 refuses is refused here with its texts (`rabbit_amqqueue:check_declare_arguments` and
+//! `check_consume_arguments`); what it does not know is accepted, and shown from the table that the queue keeps. Each
+//! argument is described at <https://www.rabbitmq.com/docs/queues#optional-arguments>.
+
+mod check;
+
+use std::sync::Arc;
+
+pub use crate::arguments::{assert_arguments_equivalent, inequivalent_attribute, type_name};
+use crate::{
+    Error,
+    arguments::{AMQPValue, FieldTable, assert_argument_equivalent, bytes, integer, lookup, text},
+};
+
+const QUEUE_TYPE: &str = "x-queue-type";
+
+/// The kinds of queue that a client can ask for with `x-queue-type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum QueueType {
+    /// One copy on one node; what a queue is when nothing is asked for.
+    #[default]
+    Classic,
+    /// Replicated in RabbitMQ. Here it is one copy too, with the rules of a quorum queue.
+    Quorum,
+}
+
+impl QueueType {
+    /// The name that clients use for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+
+    /// The name that RabbitMQ's reply texts use for it.
+    fn module(self) -> &'static str {
+        match self {
+            Self::Classic => "rabbit_classic_queue",
+            Self::Quorum => "rabbit_quorum_queue",
+        }
+    }
+
+    /// The type of the queue that has this table, which was [parsed](QueueArguments::parse) before.
+    fn of(table: &FieldTable) -> Self {
+        match lookup(table, QUEUE_TYPE).and_then(text) {
+            Some("quorum") => Self::Quorum,
+            _ => Self::Classic,
+        }
+    }
+}
+
+/// What happens when a queue is full (`x-overflow`, <https://www.rabbitmq.com/docs/maxlength#overflow-behaviour>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Overflow {
+    /// The oldest messages make room, and are dead-lettered.
+    #[default]
+    DropHead,
+    /// New messages are refused: nacked where confirms are on.
+    RejectPublish,
+    /// The same, and the refused messages are dead-lettered.
+    RejectPublishDlx,
+}
+
+/// How surely messages are dead-lettered (`x-dead-letter-strategy`, quorum queues only).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DeadLetterStrategy {
+    /// They are published without waiting for a confirm.
+    #[default]
+    AtMostOnce,
+    /// They stay until their targets have confirmed them.
+    AtLeastOnce,
+}
+
+/// The arguments of a queue as the broker understands them. `None` is always "not given".
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QueueArguments {
+    /// `x-queue-type`.
+    pub queue_type: QueueType,
+    /// `x-expires`: the queue is deleted after so many milliseconds without use; at least 1.
+    pub expires_ms: Option<u64>,
+    /// `x-message-ttl`: milliseconds until a message expires; 0 delivers at once or never.
+    pub message_ttl_ms: Option<u64>,
+    /// `x-max-length`: the most ready messages.
+    pub max_length: Option<u64>,
+    /// `x-max-length-bytes`: the most bytes of bodies of ready messages.
+    pub max_length_bytes: Option<u64>,
+    /// `x-overflow`.
+    pub overflow: Overflow,
+    /// `x-dead-letter-exchange`: where dropped messages are published again; empty for the default exchange.
+    pub dead_letter_exchange: Option<Arc<str>>,
+    /// `x-dead-letter-routing-key`: instead of the message's own keys.
+    pub dead_letter_routing_key: Option<Arc<str>>,
+    /// `x-dead-letter-strategy`.
+    pub dead_letter_strategy: DeadLetterStrategy,
+    /// `x-max-priority`: the highest priority that makes a difference; classic queues only.
+    pub max_priority: Option<u8>,
+    /// `x-single-active-consumer`: one consumer at a time, the others stand by.
+    pub single_active_consumer: bool,
+    /// `x-delivery-limit`: deliveries after which a message is dropped, below 0 for no limit; quorum queues only, which
+    /// have 20 when it is not given.
+    pub delivery_limit: Option<i64>,
+    /// `x-consumer-timeout`: milliseconds that a consumer may hold a message unacknowledged; quorum queues only.
+    pub consumer_timeout_ms: Option<u64>,
+}
+
+impl QueueArguments {
+    /// Validates the arguments of a queue.declare. `resource` names the queue as in `queue 'x' in vhost '/'`.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`] for a wrong type or value (`invalid arg 'x-message-ttl' for queue 'x' in vhost
+    /// '/': {value_negative,-1}`) and for an argument of another type of queue. Streams are no known type.
+    pub fn parse(table: &FieldTable, resource: &str) -> Result<Self, Error> {
+        check::queue(table, resource)?;
+        let unsigned = |key| {
+            lookup(table, key)
+                .and_then(integer)
+                .and_then(|it| u64::try_from(it).ok())
+        };
+        Ok(Self {
+            queue_type: QueueType::of(table),
+            expires_ms: unsigned("x-expires"),
+            message_ttl_ms: unsigned("x-message-ttl"),
+            max_length: unsigned("x-max-length"),
+            max_length_bytes: unsigned("x-max-length-bytes"),
+            overflow: match lookup(table, "x-overflow").and_then(text) {
+                Some("reject-publish") => Overflow::RejectPublish,
+                Some("reject-publish-dlx") => Overflow::RejectPublishDlx,
+                _ => Overflow::DropHead,
+            },
+            dead_letter_exchange: name(table, "x-dead-letter-exchange"),
+            dead_letter_routing_key: name(table, "x-dead-letter-routing-key"),
+            dead_letter_strategy: match lookup(table, "x-dead-letter-strategy").and_then(text) {
+                Some("at-least-once") => DeadLetterStrategy::AtLeastOnce,
+                _ => DeadLetterStrategy::AtMostOnce,
+            },
+            max_priority: unsigned("x-max-priority").and_then(|it| u8::try_from(it).ok()),
+            single_active_consumer: matches!(
+                lookup(table, "x-single-active-consumer"),
+                Some(AMQPValue::Boolean(true))
+            ),
+            delivery_limit: lookup(table, "x-delivery-limit").and_then(integer),
+            consumer_timeout_ms: unsigned("x-consumer-timeout"),
+        })
+    }
+
+    /// Checks the flags of a queue.declare against the type of queue: a quorum queue is durable and shared.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`]: `invalid property 'non-durable' for queue 'x' in vhost '/'` and the like.
+    pub fn check_properties(
+        &self,
+        resource: &str,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+    ) -> Result<(), Error> {
+        let property = match self.queue_type {
+            QueueType::Classic => return Ok(()),
+            QueueType::Quorum if auto_delete => "auto-delete",
+            QueueType::Quorum if exclusive => "exclusive-owner",
+            QueueType::Quorum if !durable => "non-durable",
+            QueueType::Quorum => return Ok(()),
+        };
+        Err(Error::PreconditionFailed(format!(
+            "invalid property '{property}' for {resource}"
+        )))
+    }
+
+    /// Checks that a queue of this type may go without a name of its own.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`]: `Cannot declare a server-named queue for type rabbit_quorum_queue`.
+    pub fn check_server_named(&self) -> Result<(), Error> {
+        match self.queue_type {
+            QueueType::Classic => Ok(()),
+            QueueType::Quorum => Err(Error::PreconditionFailed(format!(
+                "Cannot declare a server-named queue for type {}",
+                self.queue_type.module()
+            ))),
+        }
+    }
+}
+
+/// Compares the arguments of a queue with those of a redeclaration: all that its type of queue knows, by value.
+///
+/// # Errors
+/// [`Error::PreconditionFailed`] for the first that differs.
+pub fn assert_queue_arguments_equivalent(
+    resource: &str,
+    current: &FieldTable,
+    received: &FieldTable,
+) -> Result<(), Error> {
+    for key in check::known_to(QueueType::of(current)) {
+        if *key == QUEUE_TYPE {
+            assert_type_equivalent(resource, current, received)?;
+        } else {
+            let (current, received) = (lookup(current, key), lookup(received, key));
+            assert_argument_equivalent(resource, key, current, received)?;
+        }
+    }
+    Ok(())
+}
+
+/// A queue whose type is not given is a classic one, which RabbitMQ writes into its arguments.
+fn assert_type_equivalent(
+    resource: &str,
+    current: &FieldTable,
+    received: &FieldTable,
+) -> Result<(), Error> {
+    let (current, received) = (QueueType::of(current), QueueType::of(received));
+    inequivalent_attribute(resource, QUEUE_TYPE, received.as_str(), current.as_str())
+}
+
+/// The arguments of a consumer as the broker understands them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConsumerArguments {
+    /// `x-priority`: consumers with a larger one are served first (<https://www.rabbitmq.com/docs/consumer-priority>).
+    /// Values beyond 32 bits count as the nearest.
+    pub priority: i32,
+    /// `x-consumer-timeout`: milliseconds that it may hold a message unacknowledged; on quorum queues only.
+    pub consumer_timeout_ms: Option<u64>,
+}
+
+impl ConsumerArguments {
+    /// Validates the arguments of a basic.consume for a queue of the given type, named by `resource` as in
+    /// `queue 'x' in vhost '/'`.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`] for a wrong type or value, and for an argument of another type of queue.
+    pub fn parse(table: &FieldTable, queue_type: QueueType, resource: &str) -> Result<Self, Error> {
+        check::consumer(table, queue_type, resource)?;
+        let number = |key| lookup(table, key).and_then(integer);
+        let priority = number("x-priority").unwrap_or_default();
+        Ok(Self {
+            priority: priority.clamp(i32::MIN.into(), i32::MAX.into()) as i32,
+            consumer_timeout_ms: number("x-consumer-timeout").and_then(|it| u64::try_from(it).ok()),
+        })
+    }
+}
+
+/// A name or key. Those that are no UTF-8 cannot have been declared, so it does not matter what they become.
+fn name(table: &FieldTable, key: &str) -> Option<Arc<str>> {
+    lookup(table, key)
+        .and_then(bytes)
+        .map(|it| String::from_utf8_lossy(it).into())
+}
+
+#[cfg(test)]
+mod tests;
