@@ -1,0 +1,275 @@
+//! Starts, restarts and kills the real `leveret` binary. A broker started here listens on ports
+//! that the kernel chose, keeps them over a restart, and shows its log only when the test fails.
+//!
+//! With `LEVERET_TEST_AMQP=host:port` in the environment nothing is started and the tests speak to
+//! that broker instead, which is how Leveret is compared with RabbitMQ. Such a broker cannot be
+//! restarted: tests ask [`Broker::is_external`] and leave that part out.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a start or a stop may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the tests run against a broker that they did not start: with `LEVERET_TEST_AMQP` set.
+pub fn foreign_broker() -> bool {
+    std::env::var_os("LEVERET_TEST_AMQP").is_some()
+}
+
+/// Everything the broker printed so far, both streams.
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A running broker, ended when the value is dropped.
+pub struct Broker {
+    process: Option<Child>,
+    log: Log,
+    amqp: SocketAddr,
+    http: Option<SocketAddr>,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    data_dir: tempfile::TempDir,
+}
+
+impl Broker {
+    /// A broker with default settings and an empty data folder.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The broker that all tests of a binary share. It lives as long as any test holds it: a static would never be
+    /// dropped, and the process left behind.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let broker = Arc::new(Self::start());
+            *shared = Arc::downgrade(&broker);
+            broker
+        })
+    }
+
+    /// As [`Broker::start`], with options from the environment: `("LEVERET_AMQP_FRAME_MAX", "8192")`.
+    pub fn start_with_options(environment: &[(&str, &str)]) -> Self {
+        let owned = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
+        Self::start_as(&[], environment.iter().map(owned).collect())
+    }
+
+    /// As [`Broker::start`], with further command-line arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        Self::start_as(arguments, Vec::new())
+    }
+
+    fn start_as(arguments: &[&str], environment: Vec<(String, String)>) -> Self {
+        let external = std::env::var("LEVERET_TEST_AMQP").ok();
+        let mut broker = Self {
+            process: None,
+            log: Log::default(),
+            amqp: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http: None,
+            arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+            environment,
+            data_dir: tempfile::tempdir().expect("a temporary folder"),
+        };
+        match external {
+            Some(address) => broker.amqp = resolve(&address),
+            None => broker.launch(),
+        }
+        broker
+    }
+
+    /// The port that AMQP clients connect to.
+    pub fn amqp_port(&self) -> u16 {
+        self.amqp.port()
+    }
+
+    /// Where AMQP clients connect to.
+    pub fn amqp_address(&self) -> SocketAddr {
+        self.amqp
+    }
+
+    /// The HTTP listener's address, once the broker has printed one.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.or_else(|| self.announced("http"))
+    }
+
+    /// The URI of vhost `/` for `guest`.
+    pub fn amqp_uri(&self) -> String {
+        format!("amqp://guest:guest@{}/%2f", self.amqp)
+    }
+
+    /// Whether the tests run against a broker that they did not start and cannot restart.
+    pub fn is_external(&self) -> bool {
+        foreign_broker()
+    }
+
+    /// The folder that the broker keeps its data in.
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// The process id, while the broker runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Every line the broker has printed since the first start.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// Ends the broker as an operator does (SIGTERM) and starts it on the same data and ports.
+    pub fn restart(&mut self) {
+        let status = self.stop();
+        assert!(status.success(), "a graceful stop ended with {status}");
+        self.launch();
+    }
+
+    /// Ends the broker with SIGKILL: nothing it had not written is on disk.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("SIGKILL");
+            process.wait().expect("the killed broker's status");
+        }
+    }
+
+    /// Starts a stopped or killed broker again, on the same data and ports.
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "the broker still runs");
+        self.launch();
+    }
+
+    /// Sends SIGTERM without waiting.
+    pub fn terminate(&self) {
+        terminate(self.process.as_ref().expect("a running broker of our own"));
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.terminate();
+        self.wait()
+    }
+
+    /// Waits until the broker ends by itself, as it does some time after [`Broker::terminate`].
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("a running broker of our own");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = process.try_wait().expect("the broker's status") {
+                return status;
+            }
+            if Instant::now() > deadline {
+                process.kill().ok();
+                process.wait().ok();
+                panic!("the broker did not end within {PATIENCE:?} after SIGTERM");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn launch(&mut self) {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_leveret"))
+            .arg("--data-dir")
+            .arg(self.data_dir.path())
+            .args(["--amqp-listen", &self.amqp.to_string()])
+            .args([
+                "--http-listen",
+                &self.http.unwrap_or(any_port()).to_string(),
+            ])
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("leveret starts");
+        let from = self.log.lock().expect("the log").len();
+        collect(process.stdout.take().expect("a pipe"), &self.log);
+        collect(process.stderr.take().expect("a pipe"), &self.log);
+        self.process = Some(process);
+        self.wait_until_listening(from);
+        self.http = self.http.or_else(|| self.announced("http"));
+    }
+
+    /// Polls until the AMQP port answers; `from` is where this start's lines begin in the log.
+    fn wait_until_listening(&mut self, from: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if self.amqp.port() == 0 {
+                self.amqp = self.announced("amqp").unwrap_or(self.amqp);
+            }
+            if self.amqp.port() != 0 && TcpStream::connect(self.amqp).is_ok() {
+                return;
+            }
+            let ended = self.process.as_mut().and_then(|p| p.try_wait().ok()?);
+            if ended.is_some() || Instant::now() > deadline {
+                let log = self.log().split_off(from).join("\n");
+                panic!("the broker does not listen (ended: {ended:?}); it printed:\n{log}");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The address in the first line that speaks of listening with this protocol.
+    fn announced(&self, protocol: &str) -> Option<SocketAddr> {
+        let lines = self.log();
+        lines.iter().find_map(|line| listen_address(line, protocol))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("--- the broker's log ---\n{}", self.log().join("\n"));
+        }
+    }
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn resolve(address: &str) -> SocketAddr {
+    let mut found = address.to_socket_addrs().expect("LEVERET_TEST_AMQP");
+    found.next().expect("LEVERET_TEST_AMQP names a host")
+}
+
+/// Finds `127.0.0.1:PORT` in a line that has the protocol's name and "listen" in it, in whatever
+/// way the line is laid out (text or JSON), and only if the port is the one really chosen.
+fn listen_address(line: &str, protocol: &str) -> Option<SocketAddr> {
+    let lower = line.to_lowercase();
+    if !lower.contains(protocol) || !lower.contains("listen") {
+        return None;
+    }
+    let (_, rest) = line.split_once("127.0.0.1:")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let port: u16 = digits.parse().ok().filter(|port| *port != 0)?;
+    Some(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// Reads a stream to its end into the log, in the background.
+fn collect(stream: impl Read + Send + 'static, log: &Log) {
+    let log = Arc::clone(log);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            log.lock().expect("the log").push(line);
+        }
+    });
+}
+
+/// The standard library only knows SIGKILL; the shell knows them all.
+fn terminate(process: &Child) {
+    let status = Command::new("sh")
+        .args(["-c", &format!("kill -TERM {}", process.id())])
+        .status()
+        .expect("sh runs");
+    assert!(status.success(), "SIGTERM could not be sent");
+}
