@@ -7,10 +7,12 @@
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs::File,
+    fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -19,6 +21,9 @@ use crate::error::Error;
 
 /// Bytes of pages that sled keeps in memory.
 const CACHE: u64 = 64 * 1024 * 1024;
+
+/// How long a lock is waited for: a broker that is really running holds it longer.
+const RELEASE: Duration = Duration::from_secs(2);
 
 /// An open database in a directory of its own. Cheap to clone; the directory is unlocked when the last clone and all
 /// that stands on them are dropped.
@@ -41,6 +46,7 @@ impl SledDatabase {
     /// # Errors
     /// The directory cannot be made or read, another process holds it, or it is damaged.
     pub fn open(directory: &Path) -> Result<Self, Error> {
+        wait_for_last_owner(directory);
         let config = sled::Config::new()
             .path(directory)
             .cache_capacity(CACHE)
@@ -117,6 +123,18 @@ impl Inner {
         } else {
             Ok(())
         }
+    }
+}
+
+/// A database that was closed a moment ago can still be locked: sled frees what it dropped late while other databases
+/// of the same process are busy (tests open many). Gives it that time; a lock that stays is left to sled to refuse.
+fn wait_for_last_owner(directory: &Path) {
+    let Ok(file) = File::open(directory.join("db")) else {
+        return;
+    };
+    let deadline = Instant::now() + RELEASE;
+    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
