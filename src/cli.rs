@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Loaded, layers, show};
 use crate::error::Error;
+use crate::perf;
 use crate::serve;
 
 /// A message broker that speaks AMQP 0-9-1 and works like RabbitMQ.
@@ -26,6 +27,8 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Measure a broker by URI: throughput, latency, and what its process pays for them
+    Perf(Box<perf::PerfArgs>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,18 +90,19 @@ impl Cli {
     /// # Errors
     /// Whatever is wrong before there is a log, to be shown as one line before exiting with code 1.
     pub fn run(self) -> Result<ExitCode, Error> {
-        let loaded = self.options.load()?;
-        match self.command {
-            None | Some(Command::Serve) => Ok(serve::run(&loaded)),
-            Some(Command::Config(ConfigCommand::Check)) => {
-                warn_of_unknown_variables(&loaded);
+        match self.command.unwrap_or(Command::Serve) {
+            Command::Serve => Ok(serve::run(&self.options.load()?)),
+            Command::Config(ConfigCommand::Check) => {
+                warn_of_unknown_variables(&self.options.load()?);
                 print("the configuration is good\n");
                 Ok(ExitCode::SUCCESS)
             }
-            Some(Command::Config(ConfigCommand::Show)) => {
-                print(&show::as_toml(&loaded.settings));
+            Command::Config(ConfigCommand::Show) => {
+                print(&show::as_toml(&self.options.load()?.settings));
                 Ok(ExitCode::SUCCESS)
             }
+            // another broker is measured, whatever this one's configuration says
+            Command::Perf(arguments) => perf::run(&arguments).map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -83,4 +83,29 @@ pub enum Error {
     /// The system refuses something without which nothing runs: threads, signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// `leveret perf` was asked for something that makes no sense.
+    #[error("perf: {0}")]
+    PerfArguments(String),
+    /// `leveret perf` cannot reach the broker any more.
+    #[error("perf: {during}: {error}")]
+    PerfIo {
+        /// What was being done.
+        during: String,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The broker refused something, or closed a connection.
+    #[error("perf: the broker refused: {0}")]
+    PerfRefused(String),
+    /// The broker sent malformed bytes.
+    #[error("perf: malformed bytes from the broker: {0}")]
+    PerfMalformed(#[from] amqp_codec::Error),
+}
+
+impl Error {
+    /// An I/O error of the load generator.
+    pub fn perf_io(during: impl Into<String>, error: io::Error) -> Self {
+        let during = during.into();
+        Self::PerfIo { during, error }
+    }
 }

@@ -1,6 +1,6 @@
 //! The `leveret` binary: a message broker that speaks AMQP 0-9-1.
 //!
-//! [`cli`] decides what to do and [`config`] how; [`serve`] runs the broker from start to stop.
+//! [`cli`] decides what to do and [`config`] how; [`serve`] runs the broker from start to stop; [`perf`] measures one.
 
 mod cli;
 mod config;
@@ -9,6 +9,7 @@ mod error;
 mod logging;
 mod management;
 mod net;
+mod perf;
 mod serve;
 mod signals;
 
