@@ -4,11 +4,15 @@
 //! its connection's outbox.
 
 pub mod arguments;
+pub mod broker;
 pub mod definitions;
 pub mod error;
 pub mod exchange;
 pub mod message;
+pub mod outbox;
 pub mod queue;
 pub mod store;
+pub mod users;
+pub mod vhost;
 
 pub use error::Error;

@@ -1,10 +1,11 @@
 //! A message as the broker keeps it: one allocation that any number of queues share.
 //!
-//! Routing key, raw properties and body are packed behind a small header, so a queued message costs one pointer per
+//! Exchange, routing key, raw properties and body are packed behind a small header, so a queued message costs one pointer per
 //! queue and never pins the read buffer that it arrived in. Properties stay in their wire form and are parsed only by
-//! those who need a field.
+//! those who need a field. The exchange's name is a copy and not a shared pointer: its count would be changed for every
+//! message by publishers on one core and consumers on another.
 
-use std::{cell::RefCell, sync::Arc};
+use std::cell::RefCell;
 
 use triomphe::ThinArc;
 
@@ -12,15 +13,15 @@ use triomphe::ThinArc;
 const KEPT_PACKING: usize = 256 * 1024;
 
 thread_local! {
-    /// The three parts are joined here, so that the message itself is one exact allocation.
+    /// The parts are joined here, so that the message itself is one exact allocation.
     static PACKING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The fixed part in front of the packed bytes.
 #[derive(Debug)]
 struct Fixed {
-    exchange: Arc<str>,
     properties_length: u32,
+    exchange_length: u8,
     routing_key_length: u8,
     persistent: bool,
 }
@@ -32,25 +33,26 @@ pub struct Message(ThinArc<Fixed, u8>);
 impl Message {
     /// Packs a message.
     ///
-    /// `routing_key` is a short string of at most 255 bytes (AMQP 0-9-1, 4.2.5.3), a longer one is cut there;
+    /// `exchange` and `routing_key` are short strings of at most 255 bytes (AMQP 0-9-1, 4.2.5.3), longer ones are cut;
     /// `properties` are the raw property flags and fields of the content header.
     pub fn new(
-        exchange: Arc<str>,
+        exchange: &str,
         routing_key: &str,
         properties: &[u8],
         body: &[u8],
         persistent: bool,
     ) -> Self {
-        let key = routing_key.as_bytes();
-        let key = key.get(..255).unwrap_or(key);
+        let exchange = short(exchange);
+        let key = short(routing_key);
         let fixed = Fixed {
-            exchange,
             properties_length: properties.len() as u32,
+            exchange_length: exchange.len() as u8,
             routing_key_length: key.len() as u8,
             persistent,
         };
         PACKING.with_borrow_mut(|packed| {
             packed.clear();
+            packed.extend_from_slice(exchange);
             packed.extend_from_slice(key);
             packed.extend_from_slice(properties);
             packed.extend_from_slice(body);
@@ -63,8 +65,13 @@ impl Message {
     }
 
     /// The exchange it was published to (empty for the default exchange).
-    pub fn exchange(&self) -> &Arc<str> {
-        &self.fixed().exchange
+    pub fn exchange(&self) -> &str {
+        std::str::from_utf8(self.exchange_bytes()).unwrap_or_default()
+    }
+
+    /// The same as bytes, for encoders that need no second UTF-8 check.
+    pub fn exchange_bytes(&self) -> &[u8] {
+        self.part(0, self.exchange_length())
     }
 
     /// The routing key it was published with.
@@ -74,12 +81,12 @@ impl Message {
 
     /// The same as bytes, for encoders that need no second UTF-8 check.
     pub fn routing_key_bytes(&self) -> &[u8] {
-        self.part(0, self.key_length())
+        self.part(self.exchange_length(), self.properties_offset())
     }
 
     /// The content header's property flags and fields, as they came.
     pub fn properties(&self) -> &[u8] {
-        self.part(self.key_length(), self.body_offset())
+        self.part(self.properties_offset(), self.body_offset())
     }
 
     /// The content.
@@ -92,7 +99,7 @@ impl Message {
         self.fixed().persistent
     }
 
-    /// Bytes of routing key, properties and body: what the message weighs in queues and outboxes.
+    /// Bytes of names, properties and body: what the message weighs in queues and outboxes.
     pub fn size(&self) -> usize {
         self.0.slice.len()
     }
@@ -101,17 +108,26 @@ impl Message {
         &self.0.header.header
     }
 
-    fn key_length(&self) -> usize {
-        usize::from(self.fixed().routing_key_length)
+    fn exchange_length(&self) -> usize {
+        usize::from(self.fixed().exchange_length)
+    }
+
+    fn properties_offset(&self) -> usize {
+        self.exchange_length() + usize::from(self.fixed().routing_key_length)
     }
 
     fn body_offset(&self) -> usize {
-        self.key_length() + self.fixed().properties_length as usize
+        self.properties_offset() + self.fixed().properties_length as usize
     }
 
     fn part(&self, from: usize, to: usize) -> &[u8] {
         self.0.slice.get(from..to).unwrap_or_default()
     }
+}
+
+fn short(text: &str) -> &[u8] {
+    let bytes = text.as_bytes();
+    bytes.get(..255).unwrap_or(bytes)
 }
 
 #[cfg(test)]
@@ -120,8 +136,8 @@ mod tests {
 
     #[test]
     fn message_gives_back_the_parts_it_was_packed_from() {
-        let message = Message::new("logs".into(), "a.b", &[0, 0], b"body", true);
-        assert_eq!(&**message.exchange(), "logs");
+        let message = Message::new("logs", "a.b", &[0, 0], b"body", true);
+        assert_eq!(message.exchange(), "logs");
         assert_eq!(message.routing_key(), "a.b");
         assert_eq!(message.properties(), [0, 0]);
         assert_eq!(message.body(), b"body");

@@ -1,3 +1,451 @@
 //! Queues: messages wait here in order until a consumer takes them.
+//!
+//! [`Queue`] is what the rest of the broker holds: the queue's name and properties, and its [`QueueState`] behind a
+//! plain mutex. The lock is held for a batch of messages, never across I/O or an await; what the change asks for beyond
+//! the queue itself goes into the caller's [`Work`].
 
 pub mod arguments;
+pub mod consumers;
+pub mod credit;
+pub mod effects;
+pub mod entry;
+pub mod expiries;
+pub mod limits;
+pub mod state;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use amqp_codec::FieldTable;
+use parking_lot::Mutex;
+
+pub use self::{
+    arguments::QueueArguments,
+    consumers::{ConsumerHandle, Subscription},
+    credit::ChannelCredit,
+    effects::{DeadReason, Effects},
+    entry::{Entry, Millis, NEVER},
+    expiries::Expiries,
+    state::QueueState,
+};
+use self::{limits::Limits, state::Garbage};
+use crate::{
+    message::Message,
+    store::{MessageStore, Operation, QueueId, Ticket},
+};
+
+/// Identifies a connection for as long as the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// What changes of queues have asked for and nobody has done yet. A connection reuses one for all its batches.
+#[derive(Debug, Default)]
+pub struct Work {
+    effects: Effects,
+    /// Messages that wait to be dead-lettered, with the queue they left.
+    pub dead: Vec<Dead>,
+    /// The last store batch that this work appended: durable when it is.
+    pub ticket: Ticket,
+}
+
+/// A message on its way from a queue to the queue's dead-letter exchange.
+#[derive(Debug)]
+pub struct Dead {
+    /// The queue that it leaves.
+    pub queue: Arc<Queue>,
+    /// The message and its place there.
+    pub entry: Entry,
+    /// Why it leaves.
+    pub reason: DeadReason,
+}
+
+/// How a queue was declared.
+#[derive(Debug, Clone)]
+pub struct QueueProperties {
+    /// The queue's name.
+    pub name: Arc<str>,
+    /// The vhost's name.
+    pub vhost: Arc<str>,
+    /// Survives a restart of the broker.
+    pub durable: bool,
+    /// Deleted when its last consumer is gone.
+    pub auto_delete: bool,
+    /// The only connection that may use it, and whose end is its end.
+    pub exclusive_owner: Option<ConnectionId>,
+    /// The arguments as they were given.
+    pub table: FieldTable,
+    /// The arguments as the broker understands them.
+    pub arguments: QueueArguments,
+}
+
+/// A binding that ends at a queue or exchange, kept there so that deleting it finds its bindings.
+#[derive(Debug, Clone)]
+pub struct BindingKey {
+    /// The exchange that the binding starts from.
+    pub source: Arc<str>,
+    /// The routing key it was made with.
+    pub routing_key: Arc<str>,
+    /// The arguments it was made with.
+    pub arguments: FieldTable,
+}
+
+/// A queue of the broker.
+pub struct Queue {
+    /// The queue's identity in the store.
+    pub id: QueueId,
+    /// How it was declared.
+    pub properties: QueueProperties,
+    /// The bindings that end here, but for the implicit one from the default exchange.
+    pub bindings: Mutex<Vec<BindingKey>>,
+    state: Mutex<QueueState>,
+    store: Arc<dyn MessageStore>,
+    expiries: Arc<Expiries>,
+    /// The earliest moment for which `expiries` knows this queue.
+    scheduled: AtomicU64,
+    had_consumer: AtomicBool,
+    exclusive_consumer: AtomicBool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Queue").field(&self.properties.name).finish()
+    }
+}
+
+/// Counts of one queue at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueCounts {
+    /// Messages that wait for a consumer.
+    pub ready: usize,
+    /// Messages that were delivered and not yet settled.
+    pub unacknowledged: usize,
+    /// Consumers.
+    pub consumers: usize,
+    /// Bytes of the ready messages.
+    pub ready_bytes: usize,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(
+        id: QueueId,
+        properties: QueueProperties,
+        store: Arc<dyn MessageStore>,
+        expiries: Arc<Expiries>,
+    ) -> Arc<Self> {
+        let limits = Limits::new(&properties.arguments);
+        Arc::new(Self {
+            id,
+            state: Mutex::new(QueueState::new(id, properties.durable, limits)),
+            properties,
+            bindings: Mutex::default(),
+            store,
+            expiries,
+            scheduled: AtomicU64::new(NEVER),
+            had_consumer: AtomicBool::new(false),
+            exclusive_consumer: AtomicBool::new(false),
+        })
+    }
+
+    /// The queue's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.properties.name
+    }
+
+    /// How much is in it, and who consumes.
+    pub fn counts(&self) -> QueueCounts {
+        let state = self.state.lock();
+        QueueCounts {
+            ready: state.ready_count(),
+            unacknowledged: state.unacknowledged_count(),
+            consumers: state.consumer_count(),
+            ready_bytes: state.ready_bytes(),
+        }
+    }
+
+    /// Takes the queue's messages back from the store.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn recover(&self, now: Millis) -> Result<usize, crate::Error> {
+        let mut state = self.state.lock();
+        self.store.recover(self.id, &mut |position, message| {
+            state.recover(position, message, now);
+        })?;
+        Ok(state.ready_count())
+    }
+
+    /// Puts messages at the end and hands on what consumers can take. The indices of messages that a full queue
+    /// refused go to `refused`.
+    pub fn publish(
+        self: &Arc<Self>,
+        messages: impl Iterator<Item = Message>,
+        now: Millis,
+        work: &mut Work,
+        refused: &mut Vec<usize>,
+    ) {
+        self.change(now, work, |state, effects| {
+            state.publish(messages, now, effects, refused);
+        });
+    }
+
+    /// Puts a message in only if a consumer takes it at once; says whether one did.
+    pub fn publish_immediate(
+        self: &Arc<Self>,
+        message: Message,
+        now: Millis,
+        work: &mut Work,
+    ) -> bool {
+        self.change(now, work, |state, effects| {
+            let delivers = state.delivers_at_once();
+            if delivers {
+                state.publish(std::iter::once(message), now, effects, &mut Vec::new());
+            }
+            delivers
+        })
+    }
+
+    /// Sets a place aside for a message that enters together with changes of other queues, and adds its record to
+    /// `batch` if the store is to know it.
+    pub fn reserve(&self, message: &Message, batch: &mut Vec<Operation>) -> u64 {
+        let mut state = self.state.lock();
+        let position = state.reserve(1);
+        if state.stores(message) && !state.is_deleted() {
+            batch.push(Operation::Enqueue {
+                queue: self.id,
+                position,
+                message: message.clone(),
+            });
+        }
+        position
+    }
+
+    /// Puts messages at reserved places, after the batch with their records was appended.
+    pub fn insert(
+        self: &Arc<Self>,
+        messages: impl Iterator<Item = (u64, Message)>,
+        now: Millis,
+        work: &mut Work,
+    ) {
+        self.change(now, work, |state, effects| {
+            for (position, message) in messages {
+                state.insert(position, message, now, effects);
+            }
+            state.dispatch(now, effects);
+        });
+    }
+
+    /// Settles deliveries of one consumer (none for `basic.get`) for good.
+    pub fn settle<'a>(
+        self: &Arc<Self>,
+        consumer: Option<ConsumerHandle>,
+        entries: impl ExactSizeIterator<Item = &'a Entry>,
+        now: Millis,
+        work: &mut Work,
+    ) {
+        self.change(now, work, |state, effects| {
+            let count = entries.len() as u32;
+            state.settle(entries, effects);
+            give_back_credit(state, consumer, count, now, effects);
+        });
+    }
+
+    /// The same without records: those went to the store in a batch of their own (`tx.commit`).
+    pub fn settle_recorded(
+        self: &Arc<Self>,
+        consumer: Option<ConsumerHandle>,
+        entries: impl ExactSizeIterator<Item = Entry>,
+        now: Millis,
+        work: &mut Work,
+    ) {
+        self.change(now, work, |state, effects| {
+            let count = entries.len() as u32;
+            let recorded: Vec<Entry> = entries
+                .map(|entry| Entry {
+                    stored: false,
+                    ..entry
+                })
+                .collect();
+            state.settle(recorded.iter(), effects);
+            give_back_credit(state, consumer, count, now, effects);
+        });
+    }
+
+    /// Settles deliveries that were refused without requeueing: dead-lettered where the queue says so.
+    pub fn reject(
+        self: &Arc<Self>,
+        consumer: Option<ConsumerHandle>,
+        entries: impl ExactSizeIterator<Item = Entry>,
+        now: Millis,
+        work: &mut Work,
+    ) {
+        self.change(now, work, |state, effects| {
+            let count = entries.len() as u32;
+            for entry in entries {
+                state.reject(entry, effects);
+            }
+            give_back_credit(state, consumer, count, now, effects);
+        });
+    }
+
+    /// Brings deliveries back to their places: those that a client may have seen flagged as redelivered, those that never
+    /// reached one as they were. `credit` names the consumers that had them. All in one step, so that other consumers
+    /// see them in order.
+    pub fn requeue(
+        self: &Arc<Self>,
+        credit: &[(ConsumerHandle, u32)],
+        seen: impl Iterator<Item = Entry>,
+        unseen: impl Iterator<Item = Entry>,
+        now: Millis,
+        work: &mut Work,
+    ) {
+        self.change(now, work, |state, effects| {
+            state.requeue(seen);
+            state.undeliver(unseen);
+            for &(consumer, count) in credit {
+                state.release(consumer, count);
+            }
+            state.dispatch(now, effects);
+        });
+    }
+
+    /// Takes the first message, and says how many remain (`basic.get`).
+    pub fn get(
+        self: &Arc<Self>,
+        no_ack: bool,
+        now: Millis,
+        work: &mut Work,
+    ) -> Option<(Entry, usize)> {
+        self.change(now, work, |state, effects| {
+            let entry = state.get(no_ack, now, effects)?;
+            Some((entry, state.ready_count()))
+        })
+    }
+
+    /// Starts a consumer, refused (`None`) when there is an exclusive one or this one would be exclusive beside others.
+    /// Deliveries start with [`Self::dispatch`], so that the channel can answer `consume-ok` first.
+    pub fn consume(&self, subscription: Subscription, exclusive: bool) -> Option<ConsumerHandle> {
+        let mut state = self.state.lock();
+        let occupied = self.exclusive_consumer.load(Ordering::Relaxed)
+            || (exclusive && state.consumer_count() > 0);
+        if occupied || state.is_deleted() {
+            return None;
+        }
+        self.exclusive_consumer.store(exclusive, Ordering::Relaxed);
+        self.had_consumer.store(true, Ordering::Relaxed);
+        Some(state.add_consumer(subscription))
+    }
+
+    /// Ends a consumer. Says whether an auto-delete queue is to go with it.
+    pub fn cancel(&self, consumer: ConsumerHandle) -> bool {
+        let mut state = self.state.lock();
+        if !state.consumers().remove(consumer) {
+            return false;
+        }
+        self.exclusive_consumer.store(false, Ordering::Relaxed);
+        state.consumer_count() == 0
+            && self.properties.auto_delete
+            && self.had_consumer.load(Ordering::Relaxed)
+    }
+
+    /// Looks for consumers that can take ready messages. `revived` has got credit or room since it was passed over.
+    pub fn dispatch(
+        self: &Arc<Self>,
+        revived: Option<ConsumerHandle>,
+        now: Millis,
+        work: &mut Work,
+    ) {
+        self.change(now, work, |state, effects| {
+            if let Some(consumer) = revived {
+                state.release(consumer, 0);
+            }
+            state.dispatch(now, effects);
+        });
+    }
+
+    /// Drops all ready messages; says how many.
+    pub fn purge(self: &Arc<Self>, now: Millis, work: &mut Work) -> usize {
+        let mut garbage = Garbage::default();
+        self.change(now, work, |state, effects| {
+            state.expire(now, effects);
+            state.purge(effects, &mut garbage)
+        })
+    }
+
+    /// Ends the queue; says how many ready messages went with it and whose consumers are to be told. To be called by the
+    /// vhost, which takes it out of its registry.
+    pub(crate) fn delete(
+        self: &Arc<Self>,
+        check: impl FnOnce(&QueueCounts) -> Result<(), crate::Error>,
+        work: &mut Work,
+    ) -> Result<(usize, Vec<Subscription>), crate::Error> {
+        let mut garbage = Garbage::default();
+        self.change(0, work, |state, effects| {
+            check(&QueueCounts {
+                ready: state.ready_count(),
+                unacknowledged: state.unacknowledged_count(),
+                consumers: state.consumer_count(),
+                ready_bytes: state.ready_bytes(),
+            })?;
+            Ok(state.delete(effects, &mut garbage))
+        })
+    }
+
+    /// Runs what expired; called by [`Expiries`].
+    pub(crate) fn expire(self: &Arc<Self>, now: Millis, work: &mut Work) {
+        self.scheduled.store(NEVER, Ordering::Relaxed);
+        self.change(now, work, |state, effects| {
+            state.expire(now, effects);
+        });
+    }
+
+    /// Changes the state under the lock, appends the records to the store before the lock is released, and passes the
+    /// other effects on.
+    fn change<R>(
+        self: &Arc<Self>,
+        _now: Millis,
+        work: &mut Work,
+        change: impl FnOnce(&mut QueueState, &mut Effects) -> R,
+    ) -> R {
+        let mut state = self.state.lock();
+        let result = change(&mut state, &mut work.effects);
+        if !work.effects.operations.is_empty() {
+            let ticket = self.store.append(&mut work.effects.operations);
+            work.ticket = work.ticket.max(ticket);
+        }
+        let expiry = state.next_expiry();
+        drop(state);
+        for (entry, reason) in work.effects.dead.drain(..) {
+            work.dead.push(Dead {
+                queue: Arc::clone(self),
+                entry,
+                reason,
+            });
+        }
+        if let Some(at) = expiry {
+            self.schedule(at);
+        }
+        result
+    }
+
+    fn schedule(self: &Arc<Self>, at: Millis) {
+        if self.scheduled.fetch_min(at, Ordering::Relaxed) > at {
+            self.expiries.schedule(at, Arc::downgrade(self));
+        }
+    }
+}
+
+fn give_back_credit(
+    state: &mut QueueState,
+    consumer: Option<ConsumerHandle>,
+    count: u32,
+    now: Millis,
+    effects: &mut Effects,
+) {
+    if let Some(consumer) = consumer {
+        state.release(consumer, count);
+    }
+    state.dispatch(now, effects);
+}

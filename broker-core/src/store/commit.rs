@@ -233,16 +233,10 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     fn complete(&self, target: Ticket) {
+        // Whoever is called looks here how far things are, so this moves first.
+        self.durable.store(target.0, Ordering::Release);
         loop {
-            let due = {
-                let mut state = self.state.lock();
-                let due = state.sequence.complete(target);
-                if due.is_none() {
-                    self.durable
-                        .store(state.sequence.durable().0, Ordering::Release);
-                }
-                due
-            };
+            let due = self.state.lock().sequence.complete(target);
             let Some(due) = due else { return };
             for (ticket, completion) in due {
                 completion.durable(ticket);

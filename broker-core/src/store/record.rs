@@ -7,8 +7,6 @@
 //! ```
 //! Numbers are big-endian. The record's own length comes early, so that a record whose pieces are missing is noticed.
 
-use std::sync::Arc;
-
 use crate::message::Message;
 
 const VERSION: u8 = 1;
@@ -16,13 +14,11 @@ const PERSISTENT: u8 = 1;
 /// Bytes of version, flags and the four lengths.
 const FIXED: usize = 2 + 8 + 2 + 1 + 4;
 
-/// Appends the record of `message` to `out`. An exchange name is a short string of at most 255 bytes (AMQP 0-9-1,
-/// 4.2.5.3).
+/// Appends the record of `message` to `out`.
 pub(crate) fn encode(message: &Message, out: &mut Vec<u8>) {
-    let exchange = message.exchange().as_bytes();
-    let exchange = exchange.get(..usize::from(u16::MAX)).unwrap_or(exchange);
+    let exchange = message.exchange_bytes();
     let key = message.routing_key_bytes();
-    let length = FIXED + exchange.len() + message.size();
+    let length = FIXED + message.size();
     out.reserve(length);
     out.push(VERSION);
     out.push(if message.persistent() { PERSISTENT } else { 0 });
@@ -36,42 +32,30 @@ pub(crate) fn encode(message: &Message, out: &mut Vec<u8>) {
     out.extend_from_slice(message.body());
 }
 
-/// Reads records of one queue; neighbours that were published to the same exchange share its name.
-#[derive(Default)]
-pub(crate) struct Decoder {
-    exchange: Arc<str>,
-}
-
-impl Decoder {
-    /// Reads one whole record, or tells what is wrong with it.
-    pub(crate) fn decode(&mut self, record: &[u8]) -> Result<Message, &'static str> {
-        let total = record.len() as u64;
-        let ([version, flags], rest) = array::<2>(record)?;
-        if version != VERSION {
-            return Err("a record version that this release does not know");
-        }
-        let (length, rest) = array::<8>(rest)?;
-        if u64::from_be_bytes(length) != total {
-            return Err("a record that is not whole");
-        }
-        let (exchange_length, rest) = array::<2>(rest)?;
-        let ([key_length], rest) = array::<1>(rest)?;
-        let (properties_length, rest) = array::<4>(rest)?;
-        let (exchange, rest) = text(rest, usize::from(u16::from_be_bytes(exchange_length)))?;
-        let (key, rest) = text(rest, usize::from(key_length))?;
-        let (properties, body) = part(rest, u32::from_be_bytes(properties_length) as usize)?;
-        if &*self.exchange != exchange {
-            self.exchange = Arc::from(exchange);
-        }
-        let exchange = Arc::clone(&self.exchange);
-        Ok(Message::new(
-            exchange,
-            key,
-            properties,
-            body,
-            flags & PERSISTENT != 0,
-        ))
+/// Reads one whole record, or tells what is wrong with it.
+pub(crate) fn decode(record: &[u8]) -> Result<Message, &'static str> {
+    let total = record.len() as u64;
+    let ([version, flags], rest) = array::<2>(record)?;
+    if version != VERSION {
+        return Err("a record version that this release does not know");
     }
+    let (length, rest) = array::<8>(rest)?;
+    if u64::from_be_bytes(length) != total {
+        return Err("a record that is not whole");
+    }
+    let (exchange_length, rest) = array::<2>(rest)?;
+    let ([key_length], rest) = array::<1>(rest)?;
+    let (properties_length, rest) = array::<4>(rest)?;
+    let (exchange, rest) = text(rest, usize::from(u16::from_be_bytes(exchange_length)))?;
+    let (key, rest) = text(rest, usize::from(key_length))?;
+    let (properties, body) = part(rest, u32::from_be_bytes(properties_length) as usize)?;
+    Ok(Message::new(
+        exchange,
+        key,
+        properties,
+        body,
+        flags & PERSISTENT != 0,
+    ))
 }
 
 fn part(bytes: &[u8], length: usize) -> Result<(&[u8], &[u8]), &'static str> {
@@ -98,7 +82,7 @@ mod tests {
     use super::*;
 
     fn record() -> Vec<u8> {
-        let message = Message::new("logs".into(), "a.b", &[0x10, 0, 2], b"body", true);
+        let message = Message::new("logs", "a.b", &[0x10, 0, 2], b"body", true);
         let mut record = Vec::new();
         encode(&message, &mut record);
         record
@@ -106,8 +90,8 @@ mod tests {
 
     #[test]
     fn record_gives_back_the_message_it_was_made_from() {
-        let message = Decoder::default().decode(&record()).unwrap();
-        assert_eq!(&**message.exchange(), "logs");
+        let message = decode(&record()).unwrap();
+        assert_eq!(message.exchange(), "logs");
         assert_eq!(message.routing_key(), "a.b");
         assert_eq!(message.properties(), [0x10, 0, 2]);
         assert_eq!(message.body(), b"body");
@@ -118,10 +102,7 @@ mod tests {
     fn record_cut_anywhere_is_refused() {
         let record = record();
         for end in 0..record.len() {
-            assert!(
-                Decoder::default().decode(&record[..end]).is_err(),
-                "cut at {end}"
-            );
+            assert!(decode(&record[..end]).is_err(), "cut at {end}");
         }
     }
 
@@ -131,7 +112,7 @@ mod tests {
         for at in 0..record.len() {
             let mut damaged = record.clone();
             damaged[at] ^= 0xff;
-            let _ = Decoder::default().decode(&damaged);
+            let _ = decode(&damaged);
         }
     }
 
@@ -139,6 +120,6 @@ mod tests {
     fn record_of_another_version_is_refused() {
         let mut record = record();
         record[0] = 9;
-        assert!(Decoder::default().decode(&record).is_err());
+        assert!(decode(&record).is_err());
     }
 }

@@ -11,8 +11,7 @@ use parking_lot::Mutex;
 
 use super::{
     Completion, FailureHook, GroupCommit, MessageStore, Operation, Position, QueueId, Sink,
-    SledDatabase, SyncWhen, Ticket,
-    record::Decoder,
+    SledDatabase, SyncWhen, Ticket, record,
     sled_database::failed,
     sled_group::{Group, Pieces, Sweep, key, parse_key, unfinished_sweeps},
 };
@@ -161,7 +160,6 @@ impl MessageStore for SledStore {
 struct Reader<'a> {
     queue: QueueId,
     pieces: &'a Mutex<Pieces>,
-    decoder: Decoder,
     position: Option<Position>,
     further: u32,
     record: Vec<u8>,
@@ -169,11 +167,9 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(queue: QueueId, pieces: &'a Mutex<Pieces>) -> Self {
-        let decoder = Decoder::default();
         Self {
             queue,
             pieces,
-            decoder,
             position: None,
             further: 0,
             record: Vec::new(),
@@ -199,7 +195,7 @@ impl<'a> Reader<'a> {
         let Some(position) = self.position.take() else {
             return Ok(());
         };
-        let decoded = self.decoder.decode(&self.record);
+        let decoded = record::decode(&self.record);
         let message = decoded.map_err(|what| self.damaged(position, what))?;
         if self.further > 0 {
             self.pieces

@@ -61,7 +61,7 @@ pub fn commit(store: &dyn MessageStore, operations: impl IntoIterator<Item = Ope
 
 pub fn message(body: &[u8]) -> Message {
     Message::new(
-        "amq.topic".into(),
+        "amq.topic",
         "a.key",
         &[0x18, 0, 0, 0, 0, 0, 2],
         body,

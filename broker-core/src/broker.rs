@@ -1,0 +1,313 @@
+//! The broker: its vhosts, users and connections, and what they share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use crate::{
+    Error,
+    definitions::{
+        BindingDefinition, Change, Definitions, ExchangeDefinition, Kind, PermissionDefinition,
+        QueueDefinition, UserDefinition, VhostDefinition,
+    },
+    outbox::{Event, Outbox},
+    queue::{ConnectionId, Expiries, Millis, Queue, Work},
+    store::{MessageStore, QueueId},
+    users,
+    vhost::{Shared, Vhost},
+};
+
+/// The vhost that exists at first start.
+pub const DEFAULT_VHOST: &str = "/";
+
+/// The user that exists at first start, and its password.
+pub const DEFAULT_USER: &str = "guest";
+
+/// What the broker knows of an open connection.
+#[derive(Debug)]
+pub struct ConnectionEntry {
+    /// Where events for it go.
+    pub outbox: Arc<Outbox>,
+    /// `peer -> local`, as RabbitMQ names connections.
+    pub name: String,
+    /// Who logged in.
+    pub user: Arc<str>,
+    /// The vhost it opened.
+    pub vhost: Arc<str>,
+    /// Open channels.
+    pub channels: AtomicU64,
+}
+
+/// How many objects of each kind a broker has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Open connections.
+    pub connections: usize,
+    /// Open channels.
+    pub channels: usize,
+    /// Exchanges, the predeclared ones included.
+    pub exchanges: usize,
+    /// Queues.
+    pub queues: usize,
+    /// Consumers.
+    pub consumers: usize,
+}
+
+/// The broker core. One per process.
+pub struct Broker {
+    vhosts: DashMap<Arc<str>, Arc<Vhost>>,
+    connections: DashMap<ConnectionId, Arc<ConnectionEntry>>,
+    next_connection: AtomicU64,
+    shared: Shared,
+    /// Why publishers are blocked now, if they are.
+    blocked: Mutex<Option<Arc<str>>>,
+}
+
+impl Broker {
+    /// Starts the core over its stores: brings back what they hold, or makes vhost `/` and user `guest` at first start.
+    ///
+    /// # Errors
+    /// A store cannot be read or written, or holds what this version does not understand.
+    pub fn start(
+        store: Arc<dyn MessageStore>,
+        definitions: Arc<dyn Definitions>,
+        now: Millis,
+    ) -> Result<Arc<Self>, Error> {
+        let broker = Self {
+            vhosts: DashMap::new(),
+            connections: DashMap::new(),
+            next_connection: AtomicU64::new(1),
+            shared: Shared {
+                store,
+                definitions,
+                expiries: Arc::new(Expiries::default()),
+            },
+            blocked: Mutex::new(None),
+        };
+        if broker.shared.definitions.list(Kind::Vhost).is_empty() {
+            broker.first_start()?;
+        }
+        broker.recover(now)?;
+        Ok(Arc::new(broker))
+    }
+
+    /// Where messages are kept.
+    pub fn store(&self) -> &Arc<dyn MessageStore> {
+        &self.shared.store
+    }
+
+    /// Where declarations are kept.
+    pub fn definitions(&self) -> &Arc<dyn Definitions> {
+        &self.shared.definitions
+    }
+
+    /// Queues with a coming expiry; the program sleeps until the next one and calls [`Self::run_expiries`].
+    pub fn expiries(&self) -> &Expiries {
+        &self.shared.expiries
+    }
+
+    /// Expires what is due.
+    pub fn run_expiries(&self, now: Millis) {
+        let mut work = Work::default();
+        for queue in self.shared.expiries.take_due(now) {
+            queue.expire(now, &mut work);
+            self.bury_from(&queue, now, &mut work);
+        }
+    }
+
+    /// The vhost of that name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.get(name).map(|vhost| Arc::clone(&vhost))
+    }
+
+    /// All vhosts.
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        self.vhosts.iter().map(|v| Arc::clone(v.value())).collect()
+    }
+
+    /// Checks a user's password.
+    pub fn authenticate(&self, user: &str, password: &[u8]) -> bool {
+        let key = UserDefinition::key_of(user);
+        let definition = self.shared.definitions.get(Kind::User, &key);
+        let record = definition.and_then(|d| d.record::<UserDefinition>().ok());
+        record.is_some_and(|record| users::password_matches(&record, password))
+    }
+
+    /// Whether the user has permissions in the vhost at all.
+    pub fn may_access(&self, user: &str, vhost: &str) -> bool {
+        let key = PermissionDefinition::key_of(vhost, user);
+        self.shared
+            .definitions
+            .get(Kind::Permission, &key)
+            .is_some()
+    }
+
+    /// A number for a new connection.
+    pub fn new_connection_id(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds an open connection; it hears of alarms from now on.
+    pub fn add_connection(&self, id: ConnectionId, entry: Arc<ConnectionEntry>) {
+        let blocked = self.blocked.lock();
+        if let Some(reason) = &*blocked {
+            entry.outbox.post(Event::Blocked(Arc::clone(reason)));
+        }
+        self.connections.insert(id, entry);
+    }
+
+    /// Takes a connection out.
+    pub fn remove_connection(&self, id: ConnectionId) {
+        self.connections.remove(&id);
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> Vec<Arc<ConnectionEntry>> {
+        self.connections
+            .iter()
+            .map(|c| Arc::clone(c.value()))
+            .collect()
+    }
+
+    /// How many connections are open.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// How many objects of each kind there are.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            connections: self.connections.len(),
+            ..Totals::default()
+        };
+        for connection in &self.connections {
+            totals.channels += connection.channels.load(Ordering::Relaxed) as usize;
+        }
+        for vhost in self.vhosts() {
+            totals.exchanges += vhost.exchange_count();
+            totals.queues += vhost.queue_count();
+            totals.consumers += vhost.consumer_count();
+        }
+        totals
+    }
+
+    /// Asks every connection to close with 320 and this text.
+    pub fn close_connections(&self, reason: &str) {
+        let reason: Arc<str> = reason.into();
+        for connection in &self.connections {
+            connection.outbox.post(Event::Close(Arc::clone(&reason)));
+        }
+    }
+
+    /// Starts an alarm: connections that publish are blocked and told so.
+    pub fn block_publishers(&self, reason: &str) {
+        let reason: Arc<str> = reason.into();
+        *self.blocked.lock() = Some(Arc::clone(&reason));
+        for connection in &self.connections {
+            connection.outbox.post(Event::Blocked(Arc::clone(&reason)));
+        }
+    }
+
+    /// Ends the alarm.
+    pub fn unblock_publishers(&self) {
+        *self.blocked.lock() = None;
+        for connection in &self.connections {
+            connection.outbox.post(Event::Unblocked);
+        }
+    }
+
+    /// Makes everything durable and stops the stores.
+    pub fn close(&self) {
+        self.shared.store.close();
+        self.shared.definitions.close();
+    }
+
+    fn bury_from(&self, queue: &Queue, now: Millis, work: &mut Work) {
+        if let Some(vhost) = self.vhost(&queue.properties.vhost) {
+            vhost.bury(now, work);
+        }
+    }
+
+    fn first_start(&self) -> Result<(), Error> {
+        let vhost = VhostDefinition {
+            name: DEFAULT_VHOST.to_owned(),
+            description: "Default virtual host".to_owned(),
+            ..VhostDefinition::default()
+        };
+        let user = UserDefinition {
+            name: DEFAULT_USER.to_owned(),
+            password_hash: users::hash_password(DEFAULT_USER),
+            hashing_algorithm: users::SHA_256.to_owned(),
+            tags: vec!["administrator".to_owned()],
+        };
+        let everything = ".*".to_owned();
+        let permission = PermissionDefinition {
+            user: DEFAULT_USER.to_owned(),
+            vhost: DEFAULT_VHOST.to_owned(),
+            configure: everything.clone(),
+            write: everything.clone(),
+            read: everything,
+        };
+        self.shared.definitions.apply(vec![
+            Change::put(&vhost)?,
+            Change::put(&user)?,
+            Change::put(&permission)?,
+        ])?;
+        Ok(())
+    }
+
+    fn recover(&self, now: Millis) -> Result<(), Error> {
+        let definitions = &self.shared.definitions;
+        for vhost in definitions.list(Kind::Vhost) {
+            let name: Arc<str> = vhost.record::<VhostDefinition>()?.name.into();
+            let vhost = Vhost::new(Arc::clone(&name), self.shared.clone());
+            self.vhosts.insert(name, vhost);
+        }
+        for exchange in definitions.list(Kind::Exchange) {
+            let record: ExchangeDefinition = exchange.record()?;
+            if let Some(vhost) = self.vhost(&record.vhost) {
+                vhost.recover_exchange(record)?;
+            }
+        }
+        self.recover_queues(now)?;
+        for binding in definitions.list(Kind::Binding) {
+            let record: BindingDefinition = binding.record()?;
+            if let Some(vhost) = self.vhost(&record.vhost) {
+                vhost.recover_binding(record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_queues(&self, now: Millis) -> Result<(), Error> {
+        let mut known = std::collections::HashSet::new();
+        let mut messages = 0;
+        for queue in self.shared.definitions.list(Kind::Queue) {
+            let record: QueueDefinition = queue.record()?;
+            known.insert(record.id);
+            if let Some(vhost) = self.vhost(&record.vhost) {
+                messages += vhost.recover_queue(record, now)?;
+            }
+        }
+        if !known.is_empty() {
+            tracing::info!(queues = known.len(), messages, "recovered durable queues");
+        }
+        self.drop_orphans(&known)
+    }
+
+    /// Deletes the messages of queues that were deleted when the last process ended too early to say so.
+    fn drop_orphans(&self, known: &std::collections::HashSet<QueueId>) -> Result<(), Error> {
+        let orphans = self.shared.store.queues()?;
+        let mut batch: Vec<_> = orphans
+            .into_iter()
+            .filter(|queue| !known.contains(queue))
+            .map(|queue| crate::store::Operation::DeleteQueue { queue })
+            .collect();
+        self.shared.store.append(&mut batch);
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! The prefetch limit of a whole channel (`basic.qos` with global=true in RabbitMQ's reading), shared by its consumers.
+//!
+//! The consumers of a channel sit on different queues, each behind its own lock, so the count is atomic. Rule:
+//! <https://www.rabbitmq.com/docs/consumer-prefetch>.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How many unacknowledged messages all consumers of a channel may hold together.
+#[derive(Debug, Default)]
+pub struct ChannelCredit {
+    limit: AtomicU32,
+    used: AtomicU32,
+}
+
+impl ChannelCredit {
+    /// Sets the limit; 0 means none.
+    pub fn set_limit(&self, limit: u16) {
+        self.limit.store(u32::from(limit), Ordering::Relaxed);
+    }
+
+    /// Whether a limit is in force.
+    pub fn limited(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes the credit for one delivery, if there is any.
+    pub fn acquire(&self) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let taken = self.used.fetch_add(1, Ordering::AcqRel);
+        if limit != 0 && taken >= limit {
+            self.used.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
+        true
+    }
+
+    /// Gives back the credit of `count` settled deliveries.
+    pub fn release(&self, count: u32) {
+        let _ = self
+            .used
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |used| {
+                Some(used.saturating_sub(count))
+            });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channel_credit_ends_at_its_limit_and_comes_back_with_settlements() {
+        let credit = ChannelCredit::default();
+        credit.set_limit(2);
+        assert!(credit.acquire() && credit.acquire());
+        assert!(!credit.acquire());
+        credit.release(1);
+        assert!(credit.acquire());
+    }
+
+    #[test]
+    fn channel_credit_without_limit_never_ends() {
+        let credit = ChannelCredit::default();
+        assert!((0..100).all(|_| credit.acquire()));
+    }
+}

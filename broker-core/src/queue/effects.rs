@@ -1,0 +1,41 @@
+//! What a change of a queue asks of its caller.
+
+use super::entry::Entry;
+use crate::store::Operation;
+
+/// Why a message was dead-lettered, in the words of the `x-death` header
+/// (<https://www.rabbitmq.com/docs/dlx>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadReason {
+    /// Its consumer refused it without requeueing.
+    Rejected,
+    /// Its time to live ran out.
+    Expired,
+    /// The queue's length limit was exceeded.
+    MaxLength,
+    /// It came back too often.
+    DeliveryLimit,
+}
+
+impl DeadReason {
+    /// The value of the header field.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::MaxLength => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
+/// Collected while a queue is locked, applied by the caller.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be appended to the store before the queue's lock is released, so that the store sees a queue's operations in
+    /// their order.
+    pub operations: Vec<Operation>,
+    /// To be dead-lettered after the lock is released. The store still holds them: leaving this queue and entering the
+    /// next is one batch.
+    pub dead: Vec<(Entry, DeadReason)>,
+}

@@ -1,0 +1,49 @@
+//! A message's place in one queue, and what the queue remembers about it there.
+
+use crate::{
+    message::Message,
+    store::{Operation, Position, QueueId},
+};
+
+/// Milliseconds since the Unix epoch. The core has no clock: callers pass the time in.
+pub type Millis = u64;
+
+/// The expiry of an entry that never expires.
+pub const NEVER: Millis = Millis::MAX;
+
+/// A message in a queue, or on its way from a queue to a consumer and not yet settled.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its place in the queue; requeueing brings it back there.
+    pub position: Position,
+    /// The message, shared with the other queues that it was routed to.
+    pub message: Message,
+    /// When it expires, or [`NEVER`].
+    pub expires_at: Millis,
+    /// How often it was delivered and came back.
+    pub delivery_count: u32,
+    /// Whether the store knows it, so that its settlement must be recorded.
+    pub stored: bool,
+    /// Whether it may have been seen by a consumer before (the `redelivered` flag).
+    pub redelivered: bool,
+}
+
+impl Entry {
+    /// The operation that takes it out of the store, if it is there.
+    pub fn settlement(&self, queue: QueueId) -> Option<Operation> {
+        self.stored.then_some(Operation::Settle {
+            queue,
+            position: self.position,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entry_costs_at_most_32_bytes() {
+        assert!(size_of::<Entry>() <= 32);
+    }
+}

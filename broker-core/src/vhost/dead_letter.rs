@@ -1,0 +1,85 @@
+//! Dead-lettering: messages that leave a queue other than by an acknowledgement go on to its dead-letter exchange
+//! (<https://www.rabbitmq.com/docs/dlx>).
+//!
+//! It is a work list, never nested: a dead letter may overflow the next queue and kill another message there. A message
+//! leaves its queue in the same store batch in which it enters the next, so a crash finds it in exactly one of them.
+
+use std::sync::Arc;
+
+use super::{Vhost, death_header::Deaths};
+use crate::{
+    message::Message,
+    queue::{Dead, DeadReason, Millis, Queue, Work},
+};
+
+impl Vhost {
+    /// Dead-letters everything that `work` has gathered, and what dies of that in turn.
+    pub fn bury(&self, now: Millis, work: &mut Work) {
+        while !work.dead.is_empty() {
+            for dead in std::mem::take(&mut work.dead) {
+                self.bury_one(dead, now, work);
+            }
+        }
+    }
+
+    fn bury_one(&self, dead: Dead, now: Millis, work: &mut Work) {
+        let mut batch = Vec::new();
+        batch.extend(dead.entry.settlement(dead.queue.id));
+        let targets = self.dead_letter(&dead, now);
+        let mut places = Vec::with_capacity(targets.queues.len());
+        for queue in &targets.queues {
+            places.push(queue.reserve(&targets.message, &mut batch));
+        }
+        if !batch.is_empty() {
+            let ticket = self.shared.store.append(&mut batch);
+            work.ticket = work.ticket.max(ticket);
+        }
+        for (queue, place) in targets.queues.iter().zip(places) {
+            let message = (place, targets.message.clone());
+            queue.insert(std::iter::once(message), now, work);
+        }
+    }
+
+    fn dead_letter(&self, dead: &Dead, now: Millis) -> DeadLetter {
+        let message = &dead.entry.message;
+        let arguments = &dead.queue.properties.arguments;
+        let exchange = arguments.dead_letter_exchange.as_ref();
+        let Some(exchange) = exchange.and_then(|name| self.exchange(name)) else {
+            return DeadLetter {
+                message: message.clone(),
+                queues: Vec::new(),
+            };
+        };
+        let mut deaths = Deaths::of(message);
+        let new_key = arguments.dead_letter_routing_key.as_deref();
+        let copies = match new_key {
+            Some(_) => Vec::new(),
+            None => deaths.carbon_copies(),
+        };
+        deaths.record(dead, now);
+        let key = new_key.unwrap_or(message.routing_key());
+        let mut queues = self
+            .route(&exchange, key, &copies, Some(deaths.headers()))
+            .queues;
+        if dead.reason != DeadReason::Rejected {
+            queues.retain(|queue| !deaths.is_cycle(queue.name()));
+        }
+        let properties = deaths.properties(message, new_key.is_some());
+        DeadLetter {
+            message: Message::new(
+                &exchange.name,
+                key,
+                &properties,
+                message.body(),
+                message.persistent(),
+            ),
+            queues,
+        }
+    }
+}
+
+/// A dead message in its new form, and where it goes.
+struct DeadLetter {
+    message: Message,
+    queues: Vec<Arc<Queue>>,
+}

@@ -1,0 +1,91 @@
+//! Direct reply-to: answers to remote procedure calls that go from channel to channel without a queue
+//! (<https://www.rabbitmq.com/docs/direct-reply-to>).
+//!
+//! A client consumes from the pseudo-queue [`DIRECT_REPLY_TO`]; its requests then carry an address of its own, which is
+//! a routing key of the default exchange that no queue can have.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use super::{Vhost, queues::random_name};
+use crate::{
+    message::Message,
+    outbox::{Delivery, Outbox, SubscriptionKey},
+    queue::{Entry, NEVER},
+};
+
+/// The pseudo-queue's name, and the value of `reply-to` that stands for "my address".
+pub const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
+/// Whether a name belongs to the pseudo-queue or to an address.
+pub(super) fn is_reply_queue(name: &str) -> bool {
+    name.starts_with(DIRECT_REPLY_TO)
+}
+
+#[derive(Debug)]
+struct Receiver {
+    outbox: Arc<Outbox>,
+    subscription: SubscriptionKey,
+}
+
+/// The addresses that are in use, by routing key.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    receivers: DashMap<Arc<str>, Receiver, foldhash::fast::RandomState>,
+}
+
+/// The address of a channel's reply consumer; answers are dropped once it is gone.
+#[derive(Debug)]
+pub struct ReplyAddress {
+    /// The routing key that requests carry in `reply-to`.
+    pub name: Arc<str>,
+}
+
+impl Vhost {
+    /// Gives a reply consumer an address.
+    pub fn open_reply_address(
+        &self,
+        outbox: &Arc<Outbox>,
+        subscription: SubscriptionKey,
+    ) -> ReplyAddress {
+        let name: Arc<str> = format!("{DIRECT_REPLY_TO}.{}", random_name()).into();
+        self.replies.receivers.insert(
+            Arc::clone(&name),
+            Receiver {
+                outbox: Arc::clone(outbox),
+                subscription,
+            },
+        );
+        ReplyAddress { name }
+    }
+
+    /// Ends an address.
+    pub fn close_reply_address(&self, address: &ReplyAddress) {
+        self.replies.receivers.remove(&address.name);
+    }
+
+    /// Whether somebody listens at that address (`queue.declare` of an address asks this way).
+    pub fn reply_address_exists(&self, name: &str) -> bool {
+        self.replies.receivers.contains_key(name)
+    }
+
+    /// Sends a message to an address; false when nobody listens there.
+    pub fn reply(&self, message: Message) -> bool {
+        let receiver = self.replies.receivers.get(message.routing_key());
+        receiver.is_some_and(|receiver| {
+            let entry = Entry {
+                position: 0,
+                message: message.clone(),
+                expires_at: NEVER,
+                delivery_count: 0,
+                stored: false,
+                redelivered: false,
+            };
+            receiver.outbox.deliver(&mut vec![Delivery {
+                subscription: receiver.subscription,
+                entry,
+            }])
+        })
+    }
+}

@@ -1,0 +1,366 @@
+//! Declaring and deleting exchanges.
+
+use std::sync::Arc;
+
+use amqp_codec::{AMQPValue, FieldTable};
+use parking_lot::{Mutex, RwLock};
+
+use super::{Vhost, check_name, records, strip_line_ends};
+use crate::{
+    Error,
+    definitions::DestinationKind,
+    exchange::{ExchangeKind, RoutingTable},
+    queue::arguments::{assert_arguments_equivalent, inequivalent_attribute},
+    queue::{BindingKey, Queue},
+    store::Ticket,
+};
+
+/// Where a binding leads.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// Into a queue.
+    Queue(Arc<Queue>),
+    /// Into another exchange.
+    Exchange(Arc<Exchange>),
+}
+
+impl Destination {
+    fn address(&self) -> usize {
+        match self {
+            Self::Queue(queue) => Arc::as_ptr(queue).addr(),
+            Self::Exchange(exchange) => Arc::as_ptr(exchange).addr(),
+        }
+    }
+}
+
+impl PartialEq for Destination {
+    fn eq(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+}
+
+impl Eq for Destination {}
+
+impl std::hash::Hash for Destination {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_usize(self.address());
+    }
+}
+
+/// What `exchange.declare` says.
+#[derive(Debug, Clone)]
+pub struct ExchangeDeclaration {
+    /// The exchange's name.
+    pub name: String,
+    /// Its type as the client named it.
+    pub kind: String,
+    /// Survives a restart of the broker.
+    pub durable: bool,
+    /// Deleted when its last binding is gone.
+    pub auto_delete: bool,
+    /// Takes messages from other exchanges only.
+    pub internal: bool,
+    /// `alternate-exchange` and whatever else the client gave.
+    pub arguments: FieldTable,
+}
+
+/// An exchange of a vhost.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its name; empty for the default exchange.
+    pub name: Arc<str>,
+    /// Its type.
+    pub kind: ExchangeKind,
+    /// Survives a restart of the broker.
+    pub durable: bool,
+    /// Deleted when its last binding is gone.
+    pub auto_delete: bool,
+    /// Takes messages from other exchanges only.
+    pub internal: bool,
+    /// As declared.
+    pub arguments: FieldTable,
+    /// The exchange that gets what this one cannot route.
+    pub alternate: Option<Arc<str>>,
+    pub(super) table: RwLock<RoutingTable<Destination>>,
+    /// The bindings that end here.
+    pub(super) incoming: Mutex<Vec<BindingKey>>,
+}
+
+impl Exchange {
+    pub(super) fn new(declaration: &ExchangeDeclaration, kind: ExchangeKind) -> Self {
+        let alternate = declaration.arguments.inner().get("alternate-exchange");
+        Self {
+            name: declaration.name.as_str().into(),
+            kind,
+            durable: declaration.durable,
+            auto_delete: declaration.auto_delete,
+            internal: declaration.internal,
+            arguments: declaration.arguments.clone(),
+            alternate: alternate.and_then(text_of).map(Into::into),
+            table: RwLock::new(RoutingTable::new(kind)),
+            incoming: Mutex::default(),
+        }
+    }
+
+    /// How many bindings start here.
+    pub fn binding_count(&self) -> usize {
+        self.table.read().len()
+    }
+}
+
+fn text_of(value: &AMQPValue) -> Option<&str> {
+    match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+        _ => None,
+    }
+}
+
+/// The exchanges that exist in every vhost (RabbitMQ: `rabbit_vhost:declare_default_exchanges`).
+const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
+    ("", ExchangeKind::Direct, false),
+    ("amq.direct", ExchangeKind::Direct, false),
+    ("amq.fanout", ExchangeKind::Fanout, false),
+    ("amq.topic", ExchangeKind::Topic, false),
+    ("amq.headers", ExchangeKind::Headers, false),
+    ("amq.match", ExchangeKind::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+];
+
+impl Vhost {
+    pub(super) fn predeclare(&self) {
+        for (name, kind, internal) in PREDECLARED {
+            let declaration = ExchangeDeclaration {
+                name: name.to_owned(),
+                kind: kind.as_str().to_owned(),
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: FieldTable::default(),
+            };
+            let exchange = Arc::new(Exchange::new(&declaration, kind));
+            self.exchanges.insert(Arc::clone(&exchange.name), exchange);
+        }
+    }
+
+    /// `exchange.declare`: makes the exchange, or checks that the existing one is the same. The ticket of its
+    /// definition is to be awaited before the answer.
+    ///
+    /// # Errors
+    /// 403 for the default exchange and reserved names, 503 for an unknown type, 406 for an inequivalent redeclaration.
+    pub fn declare_exchange(&self, mut declaration: ExchangeDeclaration) -> Result<Ticket, Error> {
+        let kind = ExchangeKind::parse(&declaration.kind).ok_or_else(|| {
+            Error::CommandInvalid(format!("unknown exchange type '{}'", declaration.kind))
+        })?;
+        declaration.name = strip_line_ends(&declaration.name);
+        check_not_default(&declaration.name)?;
+        let _turn = self.topology.lock();
+        if let Some(existing) = self.exchange(&declaration.name) {
+            self.check_equivalent(&existing, &declaration, kind)?;
+            return Ok(Ticket::NONE);
+        }
+        check_name("exchange", &declaration.name)?;
+        self.check_alternate(&declaration)?;
+        let ticket = if declaration.durable {
+            self.write_definitions(vec![records::put_exchange(&self.name, &declaration)?])?
+        } else {
+            Ticket::NONE
+        };
+        self.add_exchange(&declaration, kind);
+        Ok(ticket)
+    }
+
+    pub(super) fn add_exchange(&self, declaration: &ExchangeDeclaration, kind: ExchangeKind) {
+        let exchange = Arc::new(Exchange::new(declaration, kind));
+        self.exchanges.insert(Arc::clone(&exchange.name), exchange);
+        self.changed();
+    }
+
+    /// `exchange.declare` with `passive`: only asks whether it exists.
+    ///
+    /// # Errors
+    /// 404 when it does not, 403 for the default exchange.
+    pub fn check_exchange(&self, name: &str) -> Result<(), Error> {
+        check_not_default(name)?;
+        self.existing_exchange(&strip_line_ends(name)).map(drop)
+    }
+
+    /// `exchange.delete`. Deleting what does not exist succeeds.
+    ///
+    /// # Errors
+    /// 403 for the default exchange and reserved names, 406 with `if_unused` when it has bindings.
+    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Ticket, Error> {
+        let name = strip_line_ends(name);
+        check_not_default(&name)?;
+        if name.starts_with("amq.") {
+            let text = self.exchange_text(&name);
+            return Err(Error::AccessRefused(format!(
+                "deletion of system {text} not allowed"
+            )));
+        }
+        let _turn = self.topology.lock();
+        let Some(exchange) = self.exchange(&name) else {
+            return Ok(Ticket::NONE);
+        };
+        if if_unused && exchange.binding_count() > 0 {
+            let text = self.exchange_text(&name);
+            return Err(Error::PreconditionFailed(format!("{text} in use")));
+        }
+        self.remove_exchange(&exchange)
+    }
+
+    /// Takes an exchange out with all its bindings, and with the auto-delete exchanges that only it kept alive. The
+    /// caller holds the topology.
+    pub(super) fn remove_exchange(&self, exchange: &Arc<Exchange>) -> Result<Ticket, Error> {
+        let mut changes = Vec::new();
+        let mut doomed = vec![Arc::clone(exchange)];
+        while let Some(exchange) = doomed.pop() {
+            if self.exchanges.remove(&exchange.name).is_none() {
+                continue;
+            }
+            if exchange.durable {
+                changes.push(records::delete_exchange(&self.name, &exchange.name));
+            }
+            self.drop_outgoing(&exchange, &mut changes)?;
+            let incoming = std::mem::take(&mut *exchange.incoming.lock());
+            let destination = Destination::Exchange(exchange);
+            self.drop_incoming(&destination, incoming, &mut changes, &mut doomed)?;
+        }
+        self.changed();
+        self.write_definitions(changes)
+    }
+
+    fn drop_outgoing(
+        &self,
+        exchange: &Exchange,
+        changes: &mut Vec<crate::definitions::Change>,
+    ) -> Result<(), Error> {
+        let mut table = exchange.table.write();
+        for binding in table.bindings() {
+            let destination = binding.destination;
+            let key = BindingKey {
+                source: Arc::clone(&exchange.name),
+                routing_key: (*binding.routing_key).into(),
+                arguments: binding.arguments.clone(),
+            };
+            destination.forget(&key);
+            if exchange.durable && destination.durable() {
+                changes.push(records::delete_binding(&self.name, &key, destination)?);
+            }
+        }
+        *table = RoutingTable::new(exchange.kind);
+        Ok(())
+    }
+
+    /// Removes the bindings that end at `destination`; exchanges that are to go with their last binding are added to
+    /// `doomed`.
+    pub(super) fn drop_incoming(
+        &self,
+        destination: &Destination,
+        incoming: Vec<BindingKey>,
+        changes: &mut Vec<crate::definitions::Change>,
+        doomed: &mut Vec<Arc<Exchange>>,
+    ) -> Result<(), Error> {
+        for key in incoming {
+            let Some(source) = self.exchange(&key.source) else {
+                continue;
+            };
+            let mut table = source.table.write();
+            table.unbind(&key.routing_key, &key.arguments, destination);
+            let empty = table.is_empty();
+            drop(table);
+            if source.durable && destination.durable() {
+                changes.push(records::delete_binding(&self.name, &key, destination)?);
+            }
+            if source.auto_delete && empty {
+                doomed.push(source);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_equivalent(
+        &self,
+        existing: &Exchange,
+        declared: &ExchangeDeclaration,
+        kind: ExchangeKind,
+    ) -> Result<(), Error> {
+        let text = self.exchange_text(&declared.name);
+        inequivalent_attribute(&text, "type", kind.as_str(), existing.kind.as_str())?;
+        inequivalent_attribute(&text, "durable", declared.durable, existing.durable)?;
+        inequivalent_attribute(
+            &text,
+            "auto_delete",
+            declared.auto_delete,
+            existing.auto_delete,
+        )?;
+        inequivalent_attribute(&text, "internal", declared.internal, existing.internal)?;
+        assert_arguments_equivalent(
+            &text,
+            &existing.arguments,
+            &declared.arguments,
+            &["alternate-exchange"],
+        )
+    }
+
+    fn check_alternate(&self, declaration: &ExchangeDeclaration) -> Result<(), Error> {
+        let given = declaration.arguments.inner().get("alternate-exchange");
+        match given {
+            None | Some(AMQPValue::LongString(_)) => Ok(()),
+            Some(other) => Err(Error::PreconditionFailed(format!(
+                "invalid type '{}' for arg 'alternate-exchange' in {}",
+                crate::arguments::type_name(other),
+                self.exchange_text(&declaration.name)
+            ))),
+        }
+    }
+}
+
+impl Destination {
+    /// Whether a binding to it outlives a restart, given a durable source.
+    pub(super) fn durable(&self) -> bool {
+        match self {
+            Self::Queue(queue) => queue.properties.durable,
+            Self::Exchange(exchange) => exchange.durable,
+        }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Queue(queue) => queue.name(),
+            Self::Exchange(exchange) => &exchange.name,
+        }
+    }
+
+    /// What it is.
+    pub(super) fn kind(&self) -> DestinationKind {
+        match self {
+            Self::Queue(_) => DestinationKind::Queue,
+            Self::Exchange(_) => DestinationKind::Exchange,
+        }
+    }
+
+    pub(super) fn remember(&self, key: BindingKey) {
+        self.incoming().lock().push(key);
+    }
+
+    pub(super) fn forget(&self, key: &BindingKey) {
+        self.incoming().lock().retain(|known| !known.same_as(key));
+    }
+
+    fn incoming(&self) -> &Mutex<Vec<BindingKey>> {
+        match self {
+            Self::Queue(queue) => &queue.bindings,
+            Self::Exchange(exchange) => &exchange.incoming,
+        }
+    }
+}
+
+fn check_not_default(name: &str) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::AccessRefused(
+            "operation not permitted on the default exchange".to_owned(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! A virtual host: a closed world of exchanges, queues and bindings (AMQP 0-9-1, 2.1; RabbitMQ: "Virtual Hosts").
+//!
+//! The registries are looked up by publishers on many threads at once; changes of the topology are rare and take turns
+//! behind one mutex. Whoever caches a routing decision compares [`Vhost::generation`], which moves with every change.
+
+mod bindings;
+mod dead_letter;
+mod death_header;
+mod direct_reply;
+mod exchanges;
+mod queues;
+mod records;
+mod recovery;
+mod routing;
+mod transaction;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+pub use self::{
+    bindings::BindingRequest,
+    direct_reply::{DIRECT_REPLY_TO, ReplyAddress},
+    exchanges::{Exchange, ExchangeDeclaration},
+    queues::{QueueDeclaration, random_name},
+    routing::Route,
+    transaction::{Outcome, Settlement, Transaction},
+};
+use crate::{
+    Error,
+    definitions::Definitions,
+    queue::{Expiries, Queue},
+    store::{MessageStore, Ticket},
+};
+
+type Registry<T> = DashMap<Arc<str>, Arc<T>, foldhash::fast::RandomState>;
+
+/// What all vhosts of a broker share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where messages are kept.
+    pub store: Arc<dyn MessageStore>,
+    /// Where declarations are kept.
+    pub definitions: Arc<dyn Definitions>,
+    /// Queues with a coming expiry.
+    pub expiries: Arc<Expiries>,
+}
+
+/// A virtual host.
+pub struct Vhost {
+    /// Its name.
+    pub name: Arc<str>,
+    exchanges: Registry<Exchange>,
+    queues: Registry<Queue>,
+    replies: direct_reply::Replies,
+    shared: Shared,
+    generation: AtomicU64,
+    /// Taken while the topology changes, so that a binding is never made to something that is being deleted.
+    topology: Mutex<()>,
+    transient_ids: AtomicU64,
+}
+
+impl Vhost {
+    /// A vhost with the exchanges that every vhost has.
+    pub fn new(name: Arc<str>, shared: Shared) -> Arc<Self> {
+        let vhost = Self {
+            name,
+            exchanges: DashMap::with_hasher_and_shard_amount(Default::default(), SHARDS),
+            queues: DashMap::with_hasher_and_shard_amount(Default::default(), SHARDS),
+            replies: direct_reply::Replies::default(),
+            shared,
+            generation: AtomicU64::new(1),
+            topology: Mutex::new(()),
+            transient_ids: AtomicU64::new(FIRST_TRANSIENT_ID),
+        };
+        vhost.predeclare();
+        Arc::new(vhost)
+    }
+
+    /// Moves with every change of exchanges, queues and bindings; a routing decision made under another value is stale.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The exchange of that name.
+    pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
+        self.exchanges.get(name).map(|e| Arc::clone(e.value()))
+    }
+
+    /// The queue of that name.
+    pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.queues.get(name).map(|q| Arc::clone(q.value()))
+    }
+
+    /// The exchange of that name.
+    ///
+    /// # Errors
+    /// 404 with RabbitMQ's text.
+    pub fn existing_exchange(&self, name: &str) -> Result<Arc<Exchange>, Error> {
+        self.exchange(name)
+            .ok_or_else(|| Error::NotFound(format!("no {}", self.exchange_text(name))))
+    }
+
+    /// The queue of that name.
+    ///
+    /// # Errors
+    /// 404 with RabbitMQ's text.
+    pub fn existing_queue(&self, name: &str) -> Result<Arc<Queue>, Error> {
+        self.queue(name)
+            .ok_or_else(|| Error::NotFound(format!("no {}", self.queue_text(name))))
+    }
+
+    /// How many exchanges there are.
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// How many consumers its queues have.
+    pub fn consumer_count(&self) -> usize {
+        let counts = self.queues.iter().map(|queue| queue.counts().consumers);
+        counts.sum()
+    }
+
+    /// Calls `each` for every queue. The registry is not locked as a whole while it runs.
+    pub fn for_each_queue(&self, mut each: impl FnMut(&Arc<Queue>)) {
+        for queue in &self.queues {
+            each(queue.value());
+        }
+    }
+
+    /// `queue 'x' in vhost '/'`, as RabbitMQ's texts name a queue.
+    pub fn queue_text(&self, name: &str) -> String {
+        format!("queue '{name}' in vhost '{}'", self.name)
+    }
+
+    /// `exchange 'x' in vhost '/'`, as RabbitMQ's texts name an exchange.
+    pub fn exchange_text(&self, name: &str) -> String {
+        format!("exchange '{name}' in vhost '{}'", self.name)
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn write_definitions(&self, changes: Vec<crate::definitions::Change>) -> Result<Ticket, Error> {
+        if changes.is_empty() {
+            return Ok(Ticket::NONE);
+        }
+        Ok(self.shared.definitions.apply(changes)?)
+    }
+}
+
+/// Registry shards: enough that publishers on all cores seldom meet, few enough that an empty vhost stays small.
+const SHARDS: usize = 64;
+
+/// Queue ids from here on are never written to the store.
+const FIRST_TRANSIENT_ID: u64 = 1 << 63;
+
+/// Refuses names that start with `amq.`, which the specification reserves (RabbitMQ: `check_name`).
+fn check_name(kind: &str, name: &str) -> Result<(), Error> {
+    if name.starts_with("amq.") {
+        return Err(Error::AccessRefused(format!(
+            "{kind} name '{name}' contains reserved prefix 'amq.*'"
+        )));
+    }
+    Ok(())
+}
+
+/// RabbitMQ takes line ends out of the names that are declared.
+fn strip_line_ends(name: &str) -> String {
+    name.replace(['\r', '\n'], "")
+}

@@ -1,0 +1,262 @@
+//! Declaring and deleting queues.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use amqp_codec::FieldTable;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+use super::{Vhost, check_name, exchanges::Destination, records, strip_line_ends};
+use crate::{
+    Error,
+    outbox::Event,
+    queue::{
+        ConnectionId, Queue, QueueArguments, QueueProperties, Work,
+        arguments::{assert_queue_arguments_equivalent, inequivalent_attribute},
+    },
+    store::{QueueId, Ticket},
+};
+
+/// What `queue.declare` says.
+#[derive(Debug, Clone)]
+pub struct QueueDeclaration {
+    /// The queue's name; empty for one that the broker chooses.
+    pub name: String,
+    /// Survives a restart of the broker.
+    pub durable: bool,
+    /// For the declaring connection only.
+    pub exclusive: bool,
+    /// Deleted when its last consumer is gone.
+    pub auto_delete: bool,
+    /// The optional arguments.
+    pub arguments: FieldTable,
+}
+
+impl Vhost {
+    /// `queue.declare`: makes the queue, or checks that the existing one is the same. The ticket of its definition is
+    /// to be awaited before the answer.
+    ///
+    /// # Errors
+    /// 403 for reserved names, 405 for another connection's exclusive queue, 406 for invalid arguments and for an
+    /// inequivalent redeclaration.
+    pub fn declare_queue(
+        &self,
+        mut declaration: QueueDeclaration,
+        by: ConnectionId,
+    ) -> Result<(Arc<Queue>, Ticket), Error> {
+        declaration.name = strip_line_ends(&declaration.name);
+        // RabbitMQ: an exclusive queue cannot outlive its connection, so it is never durable.
+        declaration.durable &= !declaration.exclusive;
+        if declaration.name.is_empty() {
+            declaration.name = server_named();
+        } else {
+            self.check_declarable(&declaration, by)?;
+        }
+        let arguments =
+            QueueArguments::parse(&declaration.arguments, &self.queue_text(&declaration.name))?;
+        let _turn = self.topology.lock();
+        if let Some(existing) = self.queue(&declaration.name) {
+            self.check_same(&existing, &declaration, by)?;
+            return Ok((existing, Ticket::NONE));
+        }
+        let (id, ticket) = self.record_queue(&declaration)?;
+        let owner = declaration.exclusive.then_some(by);
+        let queue = self.add_queue(id, declaration, arguments, owner);
+        Ok((queue, ticket))
+    }
+
+    /// `queue.declare` with `passive`: only asks for it.
+    ///
+    /// # Errors
+    /// 404 when it does not exist, 405 when it is another connection's.
+    pub fn check_queue(&self, name: &str, by: ConnectionId) -> Result<Arc<Queue>, Error> {
+        let queue = self.existing_queue(&strip_line_ends(name))?;
+        self.check_exclusive(&queue, by)?;
+        Ok(queue)
+    }
+
+    /// `queue.delete`: says how many ready messages went with it. Deleting what does not exist succeeds.
+    ///
+    /// # Errors
+    /// 405 for another connection's exclusive queue, 406 when it is in use or not empty and the caller minds.
+    pub fn delete_queue(
+        &self,
+        name: &str,
+        by: ConnectionId,
+        (if_unused, if_empty): (bool, bool),
+        work: &mut Work,
+    ) -> Result<(usize, Ticket), Error> {
+        let Some(queue) = self.queue(&strip_line_ends(name)) else {
+            return Ok((0, Ticket::NONE));
+        };
+        self.check_exclusive(&queue, by)?;
+        let text = self.queue_text(name);
+        let check = |counts: &crate::queue::QueueCounts| {
+            if if_unused && counts.consumers > 0 {
+                return Err(Error::PreconditionFailed(format!("{text} in use")));
+            }
+            if if_empty && counts.ready > 0 {
+                return Err(Error::PreconditionFailed(format!("{text} not empty")));
+            }
+            Ok(())
+        };
+        self.remove_queue(&queue, check, work)
+    }
+
+    /// Ends a queue whoever uses it: its exclusive owner's connection ended, or its last consumer left an auto-delete
+    /// queue.
+    ///
+    /// # Errors
+    /// 541 when the definitions cannot be written.
+    pub fn drop_queue(&self, queue: &Arc<Queue>, work: &mut Work) -> Result<Ticket, Error> {
+        self.remove_queue(queue, |_| Ok(()), work)
+            .map(|(_, ticket)| ticket)
+    }
+
+    /// Ends an auto-delete queue whose last consumer left, unless another one came in the meantime.
+    ///
+    /// # Errors
+    /// 541 when the definitions cannot be written.
+    pub fn drop_unused_queue(&self, queue: &Arc<Queue>, work: &mut Work) -> Result<(), Error> {
+        let unused = |counts: &crate::queue::QueueCounts| match counts.consumers {
+            0 => Ok(()),
+            _ => Err(Error::PreconditionFailed("in use again".to_owned())),
+        };
+        match self.remove_queue(queue, unused, work) {
+            Err(Error::PreconditionFailed(_)) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// # Errors
+    /// 405 when the queue is another connection's.
+    pub fn check_exclusive(&self, queue: &Queue, by: ConnectionId) -> Result<(), Error> {
+        match queue.properties.exclusive_owner {
+            Some(owner) if owner != by => Err(self.locked(queue.name())),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn add_queue(
+        &self,
+        id: QueueId,
+        declaration: QueueDeclaration,
+        arguments: QueueArguments,
+        exclusive_owner: Option<ConnectionId>,
+    ) -> Arc<Queue> {
+        let properties = QueueProperties {
+            name: declaration.name.into(),
+            vhost: Arc::clone(&self.name),
+            durable: declaration.durable,
+            auto_delete: declaration.auto_delete,
+            exclusive_owner,
+            table: declaration.arguments,
+            arguments,
+        };
+        let queue = Queue::new(
+            id,
+            properties,
+            Arc::clone(&self.shared.store),
+            Arc::clone(&self.shared.expiries),
+        );
+        self.queues
+            .insert(Arc::clone(queue.name()), Arc::clone(&queue));
+        self.changed();
+        queue
+    }
+
+    fn record_queue(&self, declaration: &QueueDeclaration) -> Result<(QueueId, Ticket), Error> {
+        if !declaration.durable {
+            let id = self.transient_ids.fetch_add(1, Ordering::Relaxed);
+            return Ok((QueueId(id), Ticket::NONE));
+        }
+        let id = self.shared.definitions.next_queue_id();
+        let change = records::put_queue(&self.name, id, declaration)?;
+        Ok((id, self.write_definitions(vec![change])?))
+    }
+
+    fn remove_queue(
+        &self,
+        queue: &Arc<Queue>,
+        check: impl FnOnce(&crate::queue::QueueCounts) -> Result<(), Error>,
+        work: &mut Work,
+    ) -> Result<(usize, Ticket), Error> {
+        let _turn = self.topology.lock();
+        let current = self.queue(queue.name());
+        if !current.is_some_and(|current| Arc::ptr_eq(&current, queue)) {
+            return Ok((0, Ticket::NONE));
+        }
+        let (count, subscriptions) = queue.delete(check, work)?;
+        self.queues.remove(queue.name());
+        for subscription in subscriptions {
+            subscription
+                .outbox
+                .post(Event::ConsumerCancelled(subscription.key));
+        }
+        let mut changes = Vec::new();
+        if queue.properties.durable {
+            changes.push(records::delete_queue(&self.name, queue.name()));
+        }
+        let mut doomed = Vec::new();
+        let incoming = std::mem::take(&mut *queue.bindings.lock());
+        let destination = Destination::Queue(Arc::clone(queue));
+        self.drop_incoming(&destination, incoming, &mut changes, &mut doomed)?;
+        self.changed();
+        let mut ticket = self.write_definitions(changes)?;
+        for exchange in doomed {
+            ticket = ticket.max(self.remove_exchange(&exchange)?);
+        }
+        Ok((count, ticket))
+    }
+
+    fn check_declarable(
+        &self,
+        declaration: &QueueDeclaration,
+        by: ConnectionId,
+    ) -> Result<(), Error> {
+        match self.queue(&declaration.name) {
+            Some(existing) => self.check_same(&existing, declaration, by),
+            None => check_name("queue", &declaration.name),
+        }
+    }
+
+    /// RabbitMQ: `rabbit_amqqueue:assert_equivalence`.
+    fn check_same(
+        &self,
+        existing: &Queue,
+        declared: &QueueDeclaration,
+        by: ConnectionId,
+    ) -> Result<(), Error> {
+        let owner = declared.exclusive.then_some(by);
+        if existing.properties.exclusive_owner != owner {
+            return Err(self.locked(existing.name()));
+        }
+        let text = self.queue_text(&declared.name);
+        let properties = &existing.properties;
+        inequivalent_attribute(&text, "durable", declared.durable, properties.durable)?;
+        inequivalent_attribute(
+            &text,
+            "auto_delete",
+            declared.auto_delete,
+            properties.auto_delete,
+        )?;
+        assert_queue_arguments_equivalent(&text, &properties.table, &declared.arguments)
+    }
+
+    fn locked(&self, name: &str) -> Error {
+        Error::ResourceLocked(format!(
+            "cannot obtain exclusive access to locked {}. It could be originally declared on another connection or the \
+             exclusive property value does not match that of the original declaration.",
+            self.queue_text(name)
+        ))
+    }
+}
+
+/// A name that no client can have chosen: RabbitMQ's prefix and 128 random bits.
+fn server_named() -> String {
+    format!("amq.gen-{}", random_name())
+}
+
+/// 128 random bits in the letters that RabbitMQ uses for generated names.
+pub fn random_name() -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
+}

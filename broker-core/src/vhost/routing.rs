@@ -1,0 +1,159 @@
+//! From an exchange and a routing key to the queues that get the message.
+
+use std::{collections::HashSet, sync::Arc};
+
+use amqp_codec::FieldTable;
+
+use super::{Exchange, Vhost, exchanges::Destination};
+use crate::queue::{Queue, arguments::Overflow};
+
+/// The queues that messages with one exchange and routing key go to, as of one [`Vhost::generation`]. Channels keep the
+/// last one: a publisher seldom changes its target.
+#[derive(Debug)]
+pub struct Route {
+    /// The exchange's name, shared with the messages.
+    pub exchange: Arc<str>,
+    /// The key.
+    pub routing_key: Box<str>,
+    /// The generation under which it was made.
+    pub generation: u64,
+    /// Whether headers decide, so that the next message may go elsewhere.
+    pub by_headers: bool,
+    /// Whether one of the queues refuses publishes when it is full.
+    pub refuses: bool,
+    /// The queues, each once.
+    pub queues: Vec<Arc<Queue>>,
+}
+
+impl Vhost {
+    /// Finds the queues for a message. `more_keys` are those of its CC and BCC headers.
+    pub fn route(
+        &self,
+        exchange: &Arc<Exchange>,
+        routing_key: &str,
+        more_keys: &[String],
+        headers: Option<&FieldTable>,
+    ) -> Route {
+        let generation = self.generation();
+        let mut search = Search {
+            vhost: self,
+            headers,
+            by_headers: false,
+            queues: Targets::default(),
+            exchanges: vec![Arc::clone(exchange)],
+            keys: Vec::with_capacity(1 + more_keys.len()),
+        };
+        search.keys.push(routing_key);
+        search.keys.extend(more_keys.iter().map(String::as_str));
+        search.run();
+        Route {
+            exchange: Arc::clone(&exchange.name),
+            routing_key: routing_key.into(),
+            generation,
+            by_headers: search.by_headers,
+            refuses: search
+                .queues
+                .list
+                .iter()
+                .any(|queue| queue.properties.arguments.overflow != Overflow::DropHead),
+            queues: search.queues.list,
+        }
+    }
+}
+
+/// Below this many targets a look through the list is cheaper than a hash set.
+const LINEAR_TARGETS: usize = 16;
+
+#[derive(Default)]
+struct Targets {
+    list: Vec<Arc<Queue>>,
+    seen: HashSet<*const Queue, foldhash::fast::RandomState>,
+}
+
+impl Targets {
+    fn add(&mut self, queue: &Arc<Queue>) {
+        if self.list.len() < LINEAR_TARGETS {
+            if !self.list.iter().any(|known| Arc::ptr_eq(known, queue)) {
+                self.list.push(Arc::clone(queue));
+            }
+            return;
+        }
+        if self.seen.is_empty() {
+            self.seen.extend(self.list.iter().map(Arc::as_ptr));
+        }
+        if self.seen.insert(Arc::as_ptr(queue)) {
+            self.list.push(Arc::clone(queue));
+        }
+    }
+}
+
+struct Search<'a> {
+    vhost: &'a Vhost,
+    headers: Option<&'a FieldTable>,
+    by_headers: bool,
+    queues: Targets,
+    /// Visited so far and still to visit: exchanges may be bound in circles.
+    exchanges: Vec<Arc<Exchange>>,
+    keys: Vec<&'a str>,
+}
+
+impl Search<'_> {
+    fn run(&mut self) {
+        let mut next = 0;
+        while let Some(exchange) = self.exchanges.get(next).cloned() {
+            next += 1;
+            self.visit(&exchange);
+        }
+    }
+
+    fn visit(&mut self, exchange: &Exchange) {
+        let mut found = false;
+        if exchange.name.is_empty() {
+            for key in &self.keys {
+                if let Some(queue) = self.vhost.queue(key) {
+                    self.queues.add(&queue);
+                    found = true;
+                }
+            }
+        } else {
+            found = self.match_table(exchange);
+        }
+        if !found
+            && let Some(alternate) = exchange
+                .alternate
+                .as_ref()
+                .and_then(|name| self.vhost.exchange(name))
+        {
+            self.enqueue(&alternate);
+        }
+    }
+
+    fn match_table(&mut self, exchange: &Exchange) -> bool {
+        self.by_headers |= exchange.kind == crate::exchange::ExchangeKind::Headers;
+        let mut found = false;
+        let table = exchange.table.read();
+        let keys = std::mem::take(&mut self.keys);
+        let headers = self.headers;
+        for key in &keys {
+            table.route(key, headers, &mut |destination| {
+                found = true;
+                match destination {
+                    Destination::Queue(queue) => self.queues.add(queue),
+                    Destination::Exchange(exchange) => self.enqueue(exchange),
+                }
+            });
+        }
+        self.keys = keys;
+        found
+    }
+
+    fn enqueue(&mut self, exchange: &Arc<Exchange>) {
+        if !self
+            .exchanges
+            .iter()
+            .any(|known| Arc::ptr_eq(known, exchange))
+        {
+            self.exchanges.push(Arc::clone(exchange));
+        }
+    }
+}
