@@ -80,6 +80,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// What the broker kept on disk cannot be brought back.
+    #[error("cannot start from the data directory: {0}")]
+    Data(#[from] broker_core::Error),
     /// The system refuses something without which nothing runs: threads, signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),

@@ -3,6 +3,7 @@
 //! [`cli`] decides what to do and [`config`] how; [`serve`] runs the broker from start to stop; [`perf`] measures one.
 
 mod cli;
+mod clock;
 mod config;
 mod data_dir;
 mod error;
@@ -10,8 +11,10 @@ mod logging;
 mod management;
 mod net;
 mod perf;
+mod protocol;
 mod serve;
 mod signals;
+mod stores;
 
 use std::process::ExitCode;
 

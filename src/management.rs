@@ -1,29 +1,41 @@
 //! What the HTTP API sees of the broker.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
+use broker_core::broker::Broker as Core;
 use management_api::{Broker, Listener, ObjectTotals, Overview};
 
 /// This broker, for the HTTP API.
-#[derive(Debug)]
 pub struct Node {
     /// The node's name.
     pub name: String,
     /// Where it listens.
     pub listeners: Vec<Listener>,
+    /// The core.
+    pub core: Arc<Core>,
+    /// Users that may log in from this machine only.
+    pub loopback_users: Vec<String>,
 }
 
 impl Broker for Node {
-    /// Nobody yet: there are no users.
-    fn log_in(&self, _user: &str, _password: &str, _peer: IpAddr) -> bool {
-        false
+    fn log_in(&self, user: &str, password: &str, peer: IpAddr) -> bool {
+        let remote = !peer.to_canonical().is_loopback();
+        let refused = remote && self.loopback_users.iter().any(|name| name == user);
+        !refused && self.core.authenticate(user, password.as_bytes())
     }
 
     fn overview(&self) -> Overview {
+        let totals = self.core.totals();
         Overview {
             node: self.name.clone(),
             cluster_name: self.name.clone(),
-            object_totals: ObjectTotals::default(),
+            object_totals: ObjectTotals {
+                connections: totals.connections as u64,
+                channels: totals.channels as u64,
+                exchanges: totals.exchanges as u64,
+                queues: totals.queues as u64,
+                consumers: totals.consumers as u64,
+            },
             listeners: self.listeners.clone(),
         }
     }

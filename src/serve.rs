@@ -14,15 +14,22 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::management::Node;
+use crate::net::connection::{self, Serving};
 use crate::net::listen::{self, Bound};
-use crate::{logging, signals};
+use crate::net::{accept, expiries};
+use crate::protocol::Settings;
+use crate::{logging, signals, stores};
 
 /// How long connections may take to end when the broker stops; a container platform sends SIGKILL soon after.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// RabbitMQ's words to its clients when it stops.
+const SHUTDOWN: &str = "broker forced connection closure with reason 'shutdown'";
 
 /// Runs a broker until it is told to stop.
 pub fn run(loaded: &Loaded) -> ExitCode {
@@ -42,11 +49,40 @@ pub fn run(loaded: &Loaded) -> ExitCode {
 fn serve(config: &Config) -> Result<(), Error> {
     let data_dir = DataDir::open(&config.data_dir)?;
     tracing::info!("data directory {}", data_dir.path().display());
-    let http = listen::bind("HTTP", &config.http.listen)?;
+    let bound = Ports {
+        amqp: listen::bind("AMQP 0-9-1", &config.amqp.listen)?,
+        http: listen::bind("HTTP", &config.http.listen)?,
+    };
+    let clock = Clock::start();
+    let broker = stores::open(data_dir.path(), config.store.engine, clock.now())?;
+    let serving = Serving {
+        broker: Arc::clone(&broker),
+        settings: Arc::new(settings(config)),
+        clock,
+    };
     let runtime = runtime(config.worker_threads)?;
-    runtime.block_on(until_stopped(config, http))?;
+    runtime.block_on(until_stopped(config, bound, serving))?;
+    broker.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The ports that the broker has taken, and does not listen on yet.
+struct Ports {
+    amqp: Vec<Bound>,
+    http: Vec<Bound>,
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        cluster_name: config.node_name.clone(),
+        heartbeat: config.amqp.heartbeat_seconds,
+        channel_max: config.amqp.channel_max,
+        frame_max: config.amqp.frame_max,
+        max_message_size: config.amqp.max_message_size,
+        login_timeout: config.amqp.login_timeout_seconds * 1000,
+        loopback_users: config.amqp.loopback_users.clone(),
+    }
 }
 
 fn runtime(worker_threads: usize) -> io::Result<Runtime> {
@@ -57,29 +93,51 @@ fn runtime(worker_threads: usize) -> io::Result<Runtime> {
     builder.thread_name("leveret").enable_all().build()
 }
 
-async fn until_stopped(config: &Config, http: Vec<Bound>) -> Result<(), Error> {
+async fn until_stopped(config: &Config, ports: Ports, serving: Serving) -> Result<(), Error> {
     let stopping = signals::stopping()?;
     let tasks = TaskTracker::new();
-    let http = http
-        .into_iter()
-        .map(Bound::listen)
-        .collect::<Result<Vec<_>, _>>()?;
-    let listeners = listeners("http", &http)?;
+    let amqp = listen_all(ports.amqp)?;
+    let http = listen_all(ports.http)?;
+    let mut listeners = listeners("amqp", &amqp)?;
+    listeners.extend(self::listeners("http", &http)?);
     let node = Arc::new(Node {
         name: config.node_name.clone(),
         listeners,
+        core: Arc::clone(&serving.broker),
+        loopback_users: config.amqp.loopback_users.clone(),
     });
-    for listener in http {
-        serve_http(
-            &tasks,
-            listener,
-            management_api::router(node.clone()),
-            &stopping,
-        )?;
+    for listener in amqp {
+        serve_amqp(&tasks, listener, &serving, &stopping)?;
     }
+    for listener in http {
+        let router = management_api::router(node.clone());
+        serve_http(&tasks, listener, router, &stopping)?;
+    }
+    let expiries = tokio::spawn(expiries::run(Arc::clone(&serving.broker), serving.clock));
     tracing::info!("Leveret {} ready", env!("CARGO_PKG_VERSION"));
     stopping.cancelled().await;
+    serving.broker.close_connections(SHUTDOWN);
     wait_for(&tasks).await;
+    expiries.abort();
+    Ok(())
+}
+
+fn listen_all(bound: Vec<Bound>) -> Result<Vec<TcpListener>, Error> {
+    bound.into_iter().map(Bound::listen).collect()
+}
+
+fn serve_amqp(
+    tasks: &TaskTracker,
+    listener: TcpListener,
+    serving: &Serving,
+    stopping: &CancellationToken,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let (serving, connections) = (serving.clone(), tasks.clone());
+    let on_connection = move |stream, _peer| {
+        connections.spawn(connection::run(stream, serving.clone()));
+    };
+    tasks.spawn(accept::accept(listener, stopping.clone(), on_connection));
     Ok(())
 }
 

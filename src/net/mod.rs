@@ -1,8 +1,6 @@
-//! Sockets: where the broker listens, and how connections are accepted.
+//! Sockets: where the broker listens, how connections are accepted and served.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "AMQP connections are the next step")
-)]
 pub mod accept;
+pub mod connection;
+pub mod expiries;
 pub mod listen;

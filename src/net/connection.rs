@@ -1,0 +1,318 @@
+//! One connection's task: moves bytes between a socket and the state machine in [`crate::protocol`].
+//!
+//! Read as much as there is, do all of it, write once. Buffers belong to the worker thread and not to the connection
+//! ([`Scratch`]); a connection keeps only what could not be used yet: the start of a frame, or output that the socket did
+//! not take. Nothing awaits between the socket and the queues.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use broker_core::{broker::Broker, queue::Millis};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{
+    clock::Clock,
+    protocol::{Settings, batch::Batch, connection::Connection},
+};
+
+/// Bytes that are read at once at most: enough that a busy publisher costs few system calls, little enough to stay in
+/// the processor's second-level cache with the messages that are made of it.
+const READ: usize = 128 * 1024;
+
+/// Runs of one connection before others on the same thread have their turn.
+const TURNS: usize = 16;
+
+/// Output that may wait before input is no longer read: a client that sends and never reads is slowed down.
+const PENDING_OUTPUT: usize = 1024 * 1024;
+
+/// Spare capacity beyond this is given back when a connection has nothing left over.
+const KEPT: usize = 4096;
+
+/// The buffers of a worker thread.
+struct Scratch {
+    batch: Batch,
+    input: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        batch: Batch::default(),
+        input: Vec::new(),
+    });
+}
+
+/// What connections share.
+#[derive(Clone)]
+pub struct Serving {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// What connections are allowed.
+    pub settings: Arc<Settings>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Serves a connection until it ends.
+pub async fn run(stream: TcpStream, serving: Serving) {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
+    let now = serving.clock.now();
+    let machine = Connection::new(serving.broker, serving.settings, (peer, local), now);
+    let mut driver = Driver {
+        stream,
+        machine,
+        clock: serving.clock,
+        rest: Vec::new(),
+        unparsed: false,
+        output: Vec::new(),
+        written: 0,
+        timer: Box::pin(sleep_until(Instant::from_std(serving.clock.instant(now)))),
+        timer_at: now,
+        end: None,
+    };
+    poll_fn(|cx| driver.poll(cx)).await;
+    match driver.end {
+        Some(End::Lost(error)) => tracing::debug!(%peer, %error, "connection lost"),
+        _ => tracing::debug!(%peer, "connection ended"),
+    }
+}
+
+/// Why a connection's task ends.
+enum End {
+    /// The machine closed it.
+    Closed,
+    /// The client went away.
+    Lost(io::Error),
+}
+
+struct Driver {
+    stream: TcpStream,
+    machine: Connection,
+    clock: Clock,
+    /// Input that was not used yet.
+    rest: Vec<u8>,
+    /// `rest` may hold whole frames: the machine stopped in between.
+    unparsed: bool,
+    /// Output that the socket did not take or that has to wait.
+    output: Vec<u8>,
+    /// How much of `output` is written.
+    written: usize,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Millis,
+    end: Option<End>,
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            let progress = SCRATCH.with_borrow_mut(|scratch| {
+                scratch.batch.now = self.clock.now();
+                let progress = self.turn(scratch, cx);
+                if self.end.is_some() {
+                    self.machine.terminate(&mut scratch.batch);
+                    scratch.batch.out.clear();
+                }
+                scratch.batch.trim();
+                progress
+            });
+            if self.end.is_some() {
+                return Poll::Ready(());
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One run: time, output, outbox, input. False when there is nothing to do until one of them wakes the task.
+    fn turn(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> bool {
+        let batch = &mut scratch.batch;
+        let mut progress = self.poll_time(batch, cx);
+        progress |= self.poll_outbox(batch, cx);
+        progress |= self.poll_input(scratch, cx);
+        progress |= self.flush(&mut scratch.batch, cx);
+        if self.machine.is_closed() && self.output.is_empty() {
+            self.end.get_or_insert(End::Closed);
+        }
+        progress && self.end.is_none()
+    }
+
+    fn poll_time(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
+        if batch.now >= self.timer_at {
+            self.machine.handle_timeout(batch);
+            let Some(next) = self.machine.poll_timeout() else {
+                self.timer_at = Millis::MAX;
+                return false;
+            };
+            self.timer_at = next.max(batch.now + 1);
+            let instant = Instant::from_std(self.clock.instant(self.timer_at));
+            self.timer.as_mut().reset(instant);
+        }
+        if self.timer_at == Millis::MAX {
+            return false;
+        }
+        self.timer.as_mut().poll(cx).is_ready() && self.clock.now() >= self.timer_at
+    }
+
+    /// Takes deliveries when the socket has taken the last ones.
+    fn poll_outbox(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
+        if !self.machine.poll_writable() {
+            return self.machine.outbox().poll_durable(cx.waker());
+        }
+        if !self.output.is_empty() || !batch.out.is_empty() {
+            return false;
+        }
+        if !self.machine.outbox().poll_ready(cx.waker()) {
+            return false;
+        }
+        self.machine.deliver(batch);
+        true
+    }
+
+    fn poll_input(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> bool {
+        if !self.machine.reads() || self.output.len() - self.written > PENDING_OUTPUT {
+            return false;
+        }
+        let Scratch { batch, input } = scratch;
+        if !self.unparsed {
+            match self.read(input, cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => {
+                    let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+                    self.end = Some(End::Lost(error));
+                    return true;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.end = Some(End::Lost(error));
+                    return true;
+                }
+                Poll::Pending => return false,
+            }
+        } else {
+            input.clear();
+            input.append(&mut self.rest);
+        }
+        let used = self.machine.handle_input(input, batch);
+        self.keep(input.get(used..).unwrap_or_default());
+        self.unparsed = !self.machine.reads() && !self.rest.is_empty();
+        true
+    }
+
+    /// Reads behind what is left over from before; false at the end of the stream.
+    fn read(&mut self, input: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        input.clear();
+        input.append(&mut self.rest);
+        let before = input.len();
+        input.reserve(READ);
+        let spare = input.spare_capacity_mut();
+        let mut buffer = ReadBuf::uninit(spare);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+        let read = buffer.filled().len();
+        if !matches!(polled, Poll::Ready(Ok(()))) || read == 0 {
+            self.keep(input);
+            return polled.map_ok(|()| false);
+        }
+        // SAFETY: `ReadBuf` has initialised the first `read` bytes of the spare capacity behind `before`.
+        unsafe { input.set_len(before + read) };
+        Poll::Ready(Ok(true))
+    }
+
+    fn keep(&mut self, rest: &[u8]) {
+        self.rest.clear();
+        if rest.is_empty() {
+            if self.rest.capacity() > KEPT {
+                self.rest = Vec::new();
+            }
+            return;
+        }
+        self.rest.extend_from_slice(rest);
+    }
+
+    /// Writes what there is, as far as the socket takes it.
+    fn flush(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
+        if self.output.is_empty() && batch.out.is_empty() {
+            return false;
+        }
+        if !self.machine.poll_writable() {
+            self.output.append(&mut batch.out);
+            return false;
+        }
+        let mut progress = false;
+        if !self.output.is_empty() {
+            progress |= self.flush_output(cx);
+        }
+        if self.output.is_empty() && !batch.out.is_empty() {
+            let (written, blocked) = self.write_all(&batch.out, cx);
+            progress |= written > 0;
+            if blocked {
+                self.output
+                    .extend_from_slice(batch.out.get(written..).unwrap_or_default());
+            }
+            batch.out.clear();
+        } else {
+            self.output.append(&mut batch.out);
+        }
+        if self.output.is_empty() && self.end.is_none() {
+            self.machine.revive(batch);
+            if !batch.out.is_empty() {
+                self.output.append(&mut batch.out);
+            }
+        }
+        progress
+    }
+
+    fn flush_output(&mut self, cx: &mut Context<'_>) -> bool {
+        let output = std::mem::take(&mut self.output);
+        let (written, _) = self.write_all(output.get(self.written..).unwrap_or_default(), cx);
+        self.output = output;
+        self.written += written;
+        if self.written >= self.output.len() {
+            self.written = 0;
+            self.output.clear();
+            if self.output.capacity() > KEPT {
+                self.output = Vec::new();
+            }
+        }
+        written > 0
+    }
+
+    /// Writes until everything is written or the socket is full; says how much was written and whether it is full.
+    fn write_all(&mut self, mut bytes: &[u8], cx: &mut Context<'_>) -> (usize, bool) {
+        let total = bytes.len();
+        while !bytes.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    bytes = bytes.get(written..).unwrap_or_default();
+                }
+                Poll::Ready(Ok(_)) => {
+                    let error = io::Error::from(io::ErrorKind::WriteZero);
+                    self.end = Some(End::Lost(error));
+                    return (total - bytes.len(), true);
+                }
+                Poll::Ready(Err(error)) => {
+                    self.end = Some(End::Lost(error));
+                    return (total - bytes.len(), true);
+                }
+                Poll::Pending => return (total - bytes.len(), true),
+            }
+        }
+        self.machine.handle_written(self.clock.now());
+        (total, false)
+    }
+}

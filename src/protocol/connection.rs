@@ -1,0 +1,350 @@
+//! A connection from its first byte to its last.
+//!
+//! ```text
+//! header ─> handshake ─> running ──connection.close──> closed
+//!                           └──exception──> closing ──connection.close-ok or time──> closed
+//! ```
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use amqp_codec::{
+    AMQPClass, FrameKind, Method, PROTOCOL_HEADER, ProtocolHeader, encode, parse_frame,
+    parse_method, parse_protocol_header,
+    protocol::connection::{self, AMQPMethod},
+};
+use broker_core::{
+    broker::{Broker, ConnectionEntry},
+    outbox::Outbox,
+    queue::Millis,
+    vhost::Vhost,
+};
+use slab::Slab;
+
+use super::{
+    Settings,
+    batch::Batch,
+    exception::{Exception, Reply},
+    handshake::{self, Agreed, Failed, Handshake, Surroundings},
+    running::{Outcome, Running},
+    session::Session,
+};
+
+/// The largest frame before the limits are agreed: a token in `connection.start-ok` fits, an attack does not.
+const HANDSHAKE_FRAME_MAX: usize = 65_536;
+
+/// Milliseconds that a client has to answer `connection.close`.
+const CLOSING_TIMEOUT: Millis = 5_000;
+
+enum Phase {
+    Header,
+    Handshake(Handshake),
+    Running(Box<Running>),
+    Closing { until: Millis },
+    Closed,
+}
+
+/// The state machine of one connection.
+pub struct Connection {
+    broker: Arc<Broker>,
+    settings: Arc<Settings>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    outbox: Arc<Outbox>,
+    phase: Phase,
+    login_until: Millis,
+    /// Milliseconds between heartbeats, 0 for none.
+    heartbeat: Millis,
+    received_at: Millis,
+    sent_at: Millis,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(
+        broker: Arc<Broker>,
+        settings: Arc<Settings>,
+        (peer, local): (SocketAddr, SocketAddr),
+        now: Millis,
+    ) -> Self {
+        Self {
+            broker,
+            login_until: now + settings.login_timeout,
+            settings,
+            peer,
+            local,
+            outbox: Outbox::new(),
+            phase: Phase::Header,
+            heartbeat: 0,
+            received_at: now,
+            sent_at: now,
+        }
+    }
+
+    /// Where deliveries and events for this connection arrive.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Whether the socket can be closed once everything is written.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether more input is wanted now.
+    pub fn reads(&self) -> bool {
+        match &self.phase {
+            Phase::Running(running) => running.reads(),
+            Phase::Closed => false,
+            _ => true,
+        }
+    }
+
+    /// Whether what was answered may be written now, or has to wait for the disk.
+    pub fn poll_writable(&mut self) -> bool {
+        match &mut self.phase {
+            Phase::Running(running) => running.poll_barrier(),
+            _ => true,
+        }
+    }
+
+    /// Notes that bytes were written, which count as a heartbeat.
+    pub fn handle_written(&mut self, now: Millis) {
+        self.sent_at = now;
+    }
+
+    /// Takes bytes from the client; says how many were used up. The rest is to be given again, with more behind it.
+    pub fn handle_input(&mut self, input: &[u8], batch: &mut Batch) -> usize {
+        self.received_at = batch.now;
+        let mut used = 0;
+        loop {
+            let rest = input.get(used..).unwrap_or_default();
+            match self.step(rest, batch) {
+                Ok(0) => return used,
+                Ok(length) => used += length,
+                Err(exception) => {
+                    self.fail(exception, batch);
+                    return input.len();
+                }
+            }
+            if self.is_closed() {
+                return input.len();
+            }
+        }
+    }
+
+    fn step(&mut self, input: &[u8], batch: &mut Batch) -> Result<usize, Exception> {
+        match &mut self.phase {
+            Phase::Header => Ok(self.handle_header(input, batch)),
+            Phase::Handshake(_) => self.handle_handshake(input, batch),
+            Phase::Running(running) => {
+                let outcome = running.handle_input(input, batch);
+                if matches!(outcome, Ok(Outcome::Used(_))) {
+                    running.end_run(batch);
+                }
+                match outcome? {
+                    Outcome::Used(used) => Ok(used),
+                    Outcome::Closed => {
+                        self.close(batch);
+                        Ok(input.len())
+                    }
+                }
+            }
+            Phase::Closing { .. } => Ok(self.handle_closing(input)),
+            Phase::Closed => Ok(0),
+        }
+    }
+
+    fn handle_header(&mut self, input: &[u8], batch: &mut Batch) -> usize {
+        match parse_protocol_header(input) {
+            ProtocolHeader::Incomplete => 0,
+            ProtocolHeader::Amqp091 => {
+                self.phase = Phase::Handshake(Handshake::start(&self.settings, batch));
+                PROTOCOL_HEADER.len()
+            }
+            ProtocolHeader::Other => {
+                tracing::warn!(peer = %self.peer, "not AMQP 0-9-1: connection refused");
+                batch.out.extend_from_slice(&PROTOCOL_HEADER);
+                self.phase = Phase::Closed;
+                input.len()
+            }
+        }
+    }
+
+    fn handle_handshake(&mut self, input: &[u8], batch: &mut Batch) -> Result<usize, Exception> {
+        let Some((frame, length)) = parse_frame(input, HANDSHAKE_FRAME_MAX)? else {
+            return Ok(0);
+        };
+        if frame.kind == FrameKind::Heartbeat {
+            return Ok(length);
+        }
+        if frame.kind != FrameKind::Method || frame.channel != 0 {
+            let text = "expected a method of class connection on channel 0";
+            return Err(Exception::unexpected_frame(text, (0, 0)));
+        }
+        let around = Surroundings {
+            broker: &self.broker,
+            settings: &self.settings,
+            peer: self.peer,
+        };
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return Ok(0);
+        };
+        match handshake.handle_method(frame.payload, &around, batch) {
+            Ok(None) => {}
+            Ok(Some((agreed, vhost))) => self.open(agreed, vhost),
+            Err(Failed::Exception(exception)) => return Err(exception),
+            Err(Failed::Silently) => self.phase = Phase::Closed,
+        }
+        Ok(length)
+    }
+
+    fn open(&mut self, agreed: Agreed, vhost: Arc<Vhost>) {
+        let id = self.broker.new_connection_id();
+        let entry = Arc::new(ConnectionEntry {
+            outbox: Arc::clone(&self.outbox),
+            name: format!("{} -> {}", self.peer, self.local),
+            user: Arc::clone(&agreed.user),
+            vhost: Arc::clone(&vhost.name),
+            channels: AtomicU64::new(0),
+        });
+        self.broker.add_connection(id, Arc::clone(&entry));
+        self.heartbeat = Millis::from(agreed.heartbeat) * 1000;
+        tracing::debug!(peer = %self.peer, user = &*agreed.user, vhost = &*vhost.name, "connection opened");
+        let session = Session {
+            id,
+            broker: Arc::clone(&self.broker),
+            entry,
+            vhost,
+            user: agreed.user,
+            client: agreed.client,
+            frame_max: agreed.frame_max as usize,
+            max_message_size: self.settings.max_message_size,
+            outbox: Arc::clone(&self.outbox),
+            subscriptions: Slab::new(),
+            exclusive_queues: Vec::new(),
+            barrier: None,
+            publishes: false,
+        };
+        let running = Running::new(session, agreed.channel_max);
+        self.phase = Phase::Running(Box::new(running));
+    }
+
+    /// Swallows everything until the client has heard that the connection is closed.
+    fn handle_closing(&mut self, input: &[u8]) -> usize {
+        let Ok(Some((frame, length))) = parse_frame(input, 0) else {
+            return 0;
+        };
+        if frame.kind == FrameKind::Method
+            && frame.channel == 0
+            && let Ok(Method::Other(AMQPClass::Connection(method))) = parse_method(frame.payload)
+            && matches!(method, AMQPMethod::CloseOk(_) | AMQPMethod::Close(_))
+        {
+            self.phase = Phase::Closed;
+        }
+        length
+    }
+
+    /// The client wants to close: everything ends before the answer.
+    fn close(&mut self, batch: &mut Batch) {
+        if let Phase::Running(running) = &mut self.phase {
+            running.end_run(batch);
+        }
+        self.terminate(batch);
+        handshake::send(AMQPMethod::CloseOk(connection::CloseOk {}), batch);
+        self.phase = Phase::Closed;
+    }
+
+    /// Ends the connection by an exception.
+    fn fail(&mut self, exception: Exception, batch: &mut Batch) {
+        let (Exception::Connection(reply) | Exception::Channel(reply)) = exception;
+        tracing::warn!(peer = %self.peer, "connection closed: {}", reply.text);
+        self.terminate(batch);
+        self.send_close(&reply, batch);
+    }
+
+    fn send_close(&mut self, reply: &Reply, batch: &mut Batch) {
+        let (class_id, method_id) = reply.method;
+        let reply_text = amqp_codec::ShortString::try_new(reply.text.as_str());
+        let close = AMQPMethod::Close(connection::Close {
+            reply_code: reply.code,
+            reply_text: reply_text.unwrap_or_default(),
+            class_id,
+            method_id,
+        });
+        handshake::send(close, batch);
+        self.phase = Phase::Closing {
+            until: batch.now + CLOSING_TIMEOUT,
+        };
+    }
+
+    /// Gives back everything that the connection holds. To be called when its socket is gone.
+    pub fn terminate(&mut self, batch: &mut Batch) {
+        if let Phase::Running(running) = &mut self.phase {
+            running.terminate(batch);
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// Writes what has arrived in the outbox.
+    pub fn deliver(&mut self, batch: &mut Batch) {
+        let Phase::Running(running) = &mut self.phase else {
+            return;
+        };
+        if let Some(reason) = running.deliver(batch) {
+            self.fail(Exception::connection_forced(&reason), batch);
+        }
+    }
+
+    /// Everything delivered so far is written: queues that were held off are asked again.
+    pub fn revive(&mut self, batch: &mut Batch) {
+        if let Phase::Running(running) = &mut self.phase {
+            running.revive(batch);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is to be called.
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        match &self.phase {
+            Phase::Header | Phase::Handshake(_) => Some(self.login_until),
+            Phase::Closing { until } => Some(*until),
+            Phase::Running(_) if self.heartbeat > 0 => {
+                let send = self.sent_at + self.heartbeat / 2;
+                let receive = self.received_at + self.heartbeat * 2;
+                Some(send.min(receive))
+            }
+            Phase::Running(_) | Phase::Closed => None,
+        }
+    }
+
+    /// Does what the time asks for: a heartbeat, or the end of a connection that keeps silent.
+    pub fn handle_timeout(&mut self, batch: &mut Batch) {
+        let now = batch.now;
+        match &self.phase {
+            Phase::Header | Phase::Handshake(_) if now >= self.login_until => {
+                tracing::warn!(peer = %self.peer, "login took too long: connection closed");
+                self.phase = Phase::Closed;
+            }
+            Phase::Closing { until } if now >= *until => self.phase = Phase::Closed,
+            Phase::Running(_) if self.heartbeat > 0 => self.handle_heartbeat_time(batch),
+            _ => {}
+        }
+    }
+
+    fn handle_heartbeat_time(&mut self, batch: &mut Batch) {
+        if !self.reads() {
+            // What the client sends is not looked at, so it cannot be missed.
+            self.received_at = batch.now;
+        }
+        if batch.now >= self.received_at + self.heartbeat * 2 {
+            let seconds = self.heartbeat / 1000;
+            tracing::warn!(peer = %self.peer, "missed heartbeats from client, timeout: {seconds}s");
+            self.terminate(batch);
+        } else if batch.now >= self.sent_at + self.heartbeat / 2 {
+            encode::heartbeat(&mut batch.out);
+            self.sent_at = batch.now;
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! From the outbox to the wire, and what ends consumers and channels.
+//!
+//! Whatever ends a consumer first stops its queue from picking it, then takes what is already in the outbox: so every
+//! delivery is either sent before the answer or goes back to its queue.
+
+use std::sync::Arc;
+
+use amqp_codec::{
+    AMQPClass, ShortString, encode,
+    protocol::{
+        basic::{self, AMQPMethod},
+        connection,
+    },
+};
+use broker_core::outbox::{Delivery, Event, SubscriptionKey};
+
+use super::{
+    batch::Batch,
+    running::{Running, channel_mut},
+    session::{Session, Source},
+    unacked::Unacked,
+};
+
+impl Running {
+    /// Writes what is in the outbox. Gives the text with which the broker wants to close the connection, if it does.
+    pub fn deliver(&mut self, batch: &mut Batch) -> Option<Arc<str>> {
+        let taken = self
+            .session
+            .outbox
+            .take(&mut batch.deliveries, &mut batch.events);
+        self.starved |= taken.starved;
+        let mut deliveries = std::mem::take(&mut batch.deliveries);
+        let mut rest = deliveries.drain(..).peekable();
+        while let Some(first) = rest.peek() {
+            let key = first.subscription;
+            let run = std::iter::from_fn(|| rest.next_if(|d| d.subscription == key));
+            self.deliver_run(key, run, batch);
+        }
+        drop(rest);
+        batch.deliveries = deliveries;
+        if taken.durable {
+            self.poll_confirms(batch);
+        }
+        self.handle_events(batch)
+    }
+
+    /// Writes deliveries of one consumer.
+    fn deliver_run(
+        &mut self,
+        key: SubscriptionKey,
+        run: impl Iterator<Item = Delivery>,
+        batch: &mut Batch,
+    ) {
+        let Self {
+            session, channels, ..
+        } = self;
+        let frame_max = session.frame_max;
+        let subscribed = session.subscriptions.get_mut(key.0 as usize);
+        let channel = subscribed
+            .as_ref()
+            .and_then(|s| channel_mut(channels, s.channel));
+        let (Some(subscribed), Some(channel)) = (subscribed, channel) else {
+            tracing::error!("deliveries for a consumer that is not there");
+            return;
+        };
+        for delivery in run {
+            let entry = delivery.entry;
+            let tag = channel.unackeds.next_tag();
+            encode::deliver(
+                &mut batch.out,
+                subscribed.channel,
+                &*subscribed.tag,
+                tag,
+                entry.redelivered,
+                entry.message.exchange_bytes(),
+                entry.message.routing_key_bytes(),
+            );
+            encode::content(
+                &mut batch.out,
+                subscribed.channel,
+                frame_max,
+                entry.message.properties(),
+                entry.message.body(),
+            );
+            if subscribed.no_ack {
+                channel.unackeds.skip();
+            } else {
+                subscribed.unacked += 1;
+                channel.unackeds.push(Unacked {
+                    subscription: key,
+                    entry,
+                });
+            }
+        }
+    }
+
+    fn handle_events(&mut self, batch: &mut Batch) -> Option<Arc<str>> {
+        for event in std::mem::take(&mut batch.events) {
+            match event {
+                Event::ConsumerCancelled(key) => self.consumer_cancelled(key, batch),
+                Event::Blocked(reason) => self.block(reason, batch),
+                Event::Unblocked => self.unblock(batch),
+                Event::Close(reason) => return Some(reason),
+            }
+        }
+        None
+    }
+
+    /// Asks the queues again whose consumers were passed over.
+    pub fn revive(&mut self, batch: &mut Batch) {
+        if !std::mem::take(&mut self.starved) {
+            return;
+        }
+        for (_, subscribed) in &self.session.subscriptions {
+            if let Some((queue, Some(handle))) = subscribed.queue() {
+                queue.dispatch(Some(handle), batch.now, &mut batch.work);
+            }
+        }
+        self.session.vhost.bury(batch.now, &mut batch.work);
+    }
+
+    /// The queue of a consumer is gone: the client is told if it understands.
+    fn consumer_cancelled(&mut self, key: SubscriptionKey, batch: &mut Batch) {
+        let Some(subscribed) = self.session.subscription(key) else {
+            return;
+        };
+        if subscribed.ended {
+            return;
+        }
+        let number = subscribed.channel;
+        let tag = Arc::clone(&subscribed.tag);
+        if let Some(channel) = channel_mut(&mut self.channels, number) {
+            channel.consumers.remove(&tag);
+        }
+        self.session.end(key);
+        if self.session.client.consumer_cancel_notify
+            && let Ok(consumer_tag) = ShortString::try_new(&*tag)
+        {
+            let cancel = AMQPMethod::Cancel(basic::Cancel {
+                consumer_tag,
+                nowait: true,
+            });
+            self.session.send(number, AMQPClass::Basic(cancel), batch);
+        }
+    }
+
+    /// `basic.cancel`. Cancelling an unknown consumer succeeds.
+    pub(super) fn cancel(&mut self, number: u16, tag: &str, nowait: bool, batch: &mut Batch) {
+        let channel = channel_mut(&mut self.channels, number);
+        if let Some(key) = channel.and_then(|channel| channel.consumers.remove(tag)) {
+            self.end_consumers(&[key], number, batch);
+        }
+        if nowait {
+            return;
+        }
+        if let Ok(consumer_tag) = ShortString::try_new(tag) {
+            let answer = AMQPMethod::CancelOk(basic::CancelOk { consumer_tag });
+            self.session.send(number, AMQPClass::Basic(answer), batch);
+        }
+    }
+
+    /// Ends a channel's consumers and gives its unanswered deliveries back.
+    pub(super) fn close_channel(&mut self, number: u16, batch: &mut Batch) {
+        let Some(channel) = channel_mut(&mut self.channels, number) else {
+            return;
+        };
+        let keys: Vec<_> = channel.consumers.drain().map(|(_, key)| key).collect();
+        channel.replies = None;
+        self.end_consumers(&keys, number, batch);
+        let Some(channel) = channel_mut(&mut self.channels, number) else {
+            return;
+        };
+        let mut unanswered = Vec::new();
+        if let Some(pending) = channel.transaction.take() {
+            unanswered.extend(pending.answers.into_iter().map(|(_, _, unacked)| unacked));
+        }
+        channel
+            .unackeds
+            .take_up_to(0, |unacked| unanswered.push(unacked));
+        self.session.requeue(unanswered, Vec::new(), batch);
+        self.session.count_channels(-1);
+    }
+
+    fn end_consumers(&mut self, keys: &[SubscriptionKey], number: u16, batch: &mut Batch) {
+        let mut unused = Vec::new();
+        for &key in keys {
+            let Some(subscribed) = self.session.subscriptions.get(key.0 as usize) else {
+                continue;
+            };
+            match &subscribed.source {
+                Source::Queue(queue, Some(handle)) => {
+                    if queue.cancel(*handle) {
+                        unused.push(Arc::clone(queue));
+                    }
+                }
+                Source::Queue(_, None) => {}
+                Source::Replies(address) => {
+                    self.session.vhost.close_reply_address(address);
+                    if let Some(channel) = channel_mut(&mut self.channels, number) {
+                        channel.replies = None;
+                    }
+                }
+            }
+        }
+        let closing = self.deliver(batch);
+        if let Some(reason) = closing {
+            self.session.outbox.post(Event::Close(reason));
+        }
+        for &key in keys {
+            self.session.end(key);
+        }
+        for queue in unused {
+            let dropped = self
+                .session
+                .vhost
+                .drop_unused_queue(&queue, &mut batch.work);
+            if let Err(error) = dropped {
+                tracing::error!(queue = &**queue.name(), %error, "cannot delete an auto-delete queue");
+            }
+        }
+    }
+
+    /// The connection is gone or about to go: everything it held goes back, and its exclusive queues end.
+    pub fn terminate(&mut self, batch: &mut Batch) {
+        self.session.flush_publishes(batch);
+        self.session.settle(batch);
+        batch.confirming.clear();
+        batch.refused.clear();
+        let mut unused = Vec::new();
+        for (_, subscribed) in &self.session.subscriptions {
+            match &subscribed.source {
+                Source::Queue(queue, Some(handle)) if !subscribed.ended => {
+                    if queue.cancel(*handle) {
+                        unused.push(Arc::clone(queue));
+                    }
+                }
+                Source::Replies(address) => self.session.vhost.close_reply_address(address),
+                Source::Queue(..) => {}
+            }
+        }
+        let unsent = self.session.outbox.close();
+        self.give_back(unsent, batch);
+        unused.append(&mut self.session.exclusive_queues);
+        for queue in unused {
+            let vhost = &self.session.vhost;
+            let dropped = match queue.properties.exclusive_owner {
+                Some(_) => vhost.drop_queue(&queue, &mut batch.work).map(drop),
+                None => vhost.drop_unused_queue(&queue, &mut batch.work),
+            };
+            if let Err(error) = dropped {
+                tracing::error!(queue = &**queue.name(), %error, "cannot delete a queue");
+            }
+        }
+        self.session.broker.remove_connection(self.session.id);
+        batch.work.ticket = broker_core::store::Ticket::NONE;
+    }
+
+    fn give_back(&mut self, unsent: Vec<Delivery>, batch: &mut Batch) {
+        let mut seen = Vec::new();
+        for channel in self.channels.iter_mut().flatten() {
+            channel.unackeds.take_up_to(0, |unacked| seen.push(unacked));
+            if let Some(pending) = channel.transaction.take() {
+                seen.extend(pending.answers.into_iter().map(|(_, _, unacked)| unacked));
+            }
+        }
+        let unsent = unsent.into_iter().filter(|delivery| {
+            let subscribed = self
+                .session
+                .subscriptions
+                .get(delivery.subscription.0 as usize);
+            subscribed.is_some_and(|s| !s.no_ack)
+        });
+        let unseen = unsent
+            .map(|delivery| Unacked {
+                subscription: delivery.subscription,
+                entry: delivery.entry,
+            })
+            .collect();
+        self.session.requeue(seen, unseen, batch);
+    }
+}
+
+impl Session {
+    pub(super) fn send_blocked(&self, reason: &str, batch: &mut Batch) {
+        if self.client.connection_blocked {
+            let reason = ShortString::try_new(reason).unwrap_or_default();
+            let blocked = connection::AMQPMethod::Blocked(connection::Blocked { reason });
+            self.send(0, AMQPClass::Connection(blocked), batch);
+        }
+    }
+
+    pub(super) fn send_unblocked(&self, batch: &mut Batch) {
+        if self.client.connection_blocked {
+            let unblocked = connection::AMQPMethod::Unblocked(connection::Unblocked {});
+            self.send(0, AMQPClass::Connection(unblocked), batch);
+        }
+    }
+}

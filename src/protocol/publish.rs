@@ -1,0 +1,411 @@
+//! The way of a publish from the wire into the batch (AMQP 0-9-1, 1.8.3.7).
+//!
+//! Publishers seldom change their target, and most messages carry no property that the broker looks at. Both are
+//! recognised without parsing: then a publish costs one comparison of names and one allocation for the message.
+
+use std::{borrow::Cow, sync::Arc};
+
+use amqp_codec::{
+    AMQPClass, AMQPValue, FieldTable, Properties, Publish, ShortString, delivery_mode, encode,
+    encode_table, parse_table,
+    properties::{is_plain, with_headers},
+    protocol::basic::{self, AMQPMethod},
+};
+use broker_core::{
+    arguments,
+    message::Message,
+    queue::Work,
+    vhost::{DIRECT_REPLY_TO, Exchange, Route},
+};
+
+use super::{
+    batch::{Batch, Group, Refusal},
+    channel::{Channel, Handled},
+    content::{PUBLISH, Published},
+    exception::Exception,
+    session::{Session, Source},
+};
+
+/// The delivery mode of persistent messages.
+const PERSISTENT: u8 = 2;
+
+/// A publish whose properties have been looked at.
+struct Examined<'a> {
+    properties: Cow<'a, [u8]>,
+    headers: Option<FieldTable>,
+    /// The keys of CC and BCC.
+    copies: Vec<String>,
+}
+
+impl Channel {
+    /// Takes a complete publish.
+    #[inline]
+    pub(super) fn publish(
+        &mut self,
+        published: &Published<'_>,
+        session: &mut Session,
+        batch: &mut Batch,
+    ) -> Handled {
+        session.publishes = true;
+        let method = &published.method;
+        if is_plain(published.properties)
+            && !method.immediate
+            && let Some(route) = self.cached_route(method, session)
+        {
+            let route = Arc::clone(route);
+            let message = message(&route.exchange, published, published.properties);
+            self.accept(message, &route, method.mandatory, session, batch);
+            return Ok(());
+        }
+        self.publish_examined(published, session, batch)
+    }
+
+    /// Where the last publish went, if this one goes there too.
+    #[inline]
+    fn cached_route(&self, method: &Publish<'_>, session: &Session) -> Option<&Arc<Route>> {
+        self.route.as_ref().filter(|route| {
+            *route.exchange == *method.exchange
+                && *route.routing_key == *method.routing_key
+                && route.generation == session.vhost.generation()
+        })
+    }
+
+    fn publish_examined(
+        &mut self,
+        published: &Published<'_>,
+        session: &mut Session,
+        batch: &mut Batch,
+    ) -> Handled {
+        let method = &published.method;
+        let exchange = session.publishable(method.exchange)?;
+        let examined = self.examine(published, session)?;
+        if exchange.name.is_empty() && method.routing_key.starts_with(DIRECT_REPLY_TO) {
+            self.publish_reply(published, &examined, session, batch);
+            return Ok(());
+        }
+        let route = session.vhost.route(
+            &exchange,
+            method.routing_key,
+            &examined.copies,
+            examined.headers.as_ref(),
+        );
+        let keep = examined.copies.is_empty() && !route.by_headers;
+        let route = Arc::new(route);
+        self.route = keep.then(|| Arc::clone(&route));
+        let message = message(&route.exchange, published, &examined.properties);
+        if method.immediate {
+            self.publish_immediate(message, &route, method, session, batch);
+        } else {
+            self.accept(message, &route, method.mandatory, session, batch);
+        }
+        Ok(())
+    }
+
+    /// Hands a routed message to the batch, the transaction or back to the publisher.
+    #[inline]
+    fn accept(
+        &mut self,
+        message: Message,
+        route: &Arc<Route>,
+        mandatory: bool,
+        session: &Session,
+        batch: &mut Batch,
+    ) {
+        let number = self.number_publish(batch);
+        if route.queues.is_empty() {
+            if mandatory {
+                self.return_message(&message, 312, "NO_ROUTE", session, batch);
+            }
+            return;
+        }
+        match &mut self.transaction {
+            Some(pending) => pending.publishes.push((message, Arc::clone(route))),
+            None => batch.publish(route, message, number),
+        }
+    }
+
+    /// Numbers a publish in confirm mode.
+    #[inline]
+    fn number_publish(&mut self, batch: &mut Batch) -> Option<(u16, u64)> {
+        let confirms = self.confirms.as_mut()?;
+        if batch.confirming.last() != Some(&self.number) {
+            batch.confirming.push(self.number);
+        }
+        Some((self.number, confirms.number()))
+    }
+
+    /// `immediate`: a queue takes the message only if a consumer gets it at once (AMQP 0-9-1, 1.8.3.7). A queue that
+    /// does not take it drops it; when none does, the message is returned.
+    fn publish_immediate(
+        &mut self,
+        message: Message,
+        route: &Arc<Route>,
+        method: &Publish<'_>,
+        session: &mut Session,
+        batch: &mut Batch,
+    ) {
+        self.number_publish(batch);
+        if route.queues.is_empty() {
+            if method.mandatory {
+                self.return_message(&message, 312, "NO_ROUTE", session, batch);
+            } else {
+                self.return_message(&message, 313, "NO_CONSUMERS", session, batch);
+            }
+            return;
+        }
+        session.flush_publishes(batch);
+        let mut taken = false;
+        for queue in &route.queues {
+            let work: &mut Work = &mut batch.work;
+            taken |= queue.publish_immediate(message.clone(), batch.now, work);
+        }
+        session.vhost.bury(batch.now, &mut batch.work);
+        if !taken {
+            self.return_message(&message, 313, "NO_CONSUMERS", session, batch);
+        }
+    }
+
+    /// Sends a direct reply to the channel that waits for it.
+    fn publish_reply(
+        &mut self,
+        published: &Published<'_>,
+        examined: &Examined<'_>,
+        session: &Session,
+        batch: &mut Batch,
+    ) {
+        self.number_publish(batch);
+        let message = message("", published, &examined.properties);
+        let sent = session.vhost.reply(message.clone());
+        if !sent && published.method.mandatory {
+            self.return_message(&message, 312, "NO_ROUTE", session, batch);
+        }
+    }
+
+    fn return_message(
+        &self,
+        message: &Message,
+        code: u16,
+        text: &str,
+        session: &Session,
+        batch: &mut Batch,
+    ) {
+        let short = |text: &str| ShortString::try_new(text).unwrap_or_default();
+        let method = AMQPMethod::Return(basic::Return {
+            reply_code: code,
+            reply_text: short(text),
+            exchange: short(message.exchange()),
+            routing_key: short(message.routing_key()),
+        });
+        session.send(self.number, AMQPClass::Basic(method), batch);
+        encode::content(
+            &mut batch.out,
+            self.number,
+            session.frame_max,
+            message.properties(),
+            message.body(),
+        );
+    }
+
+    /// Checks the properties that the broker looks at, in RabbitMQ's order, and takes BCC out.
+    fn examine<'a>(
+        &self,
+        published: &Published<'a>,
+        session: &Session,
+    ) -> Result<Examined<'a>, Exception> {
+        let mut examined = Examined {
+            properties: Cow::Borrowed(published.properties),
+            headers: None,
+            copies: Vec::new(),
+        };
+        if is_plain(published.properties) {
+            return Ok(examined);
+        }
+        let properties = Properties::parse(published.properties)?;
+        check_expiration(properties.expiration)?;
+        if let Some(headers) = properties.headers {
+            examined.read_headers(headers, published.properties)?;
+        }
+        check_user(properties.user_id, &session.user)?;
+        if properties.reply_to == Some(DIRECT_REPLY_TO) {
+            examined.set_reply_to(&self.reply_address(session)?)?;
+        }
+        Ok(examined)
+    }
+
+    fn reply_address(&self, session: &Session) -> Result<Arc<str>, Exception> {
+        let subscribed = self
+            .replies
+            .and_then(|key| session.subscriptions.get(key.0 as usize));
+        match subscribed.map(|s| &s.source) {
+            Some(Source::Replies(address)) => Ok(Arc::clone(&address.name)),
+            _ => {
+                let text = "fast reply consumer does not exist";
+                Err(Exception::precondition_failed(text, PUBLISH))
+            }
+        }
+    }
+}
+
+impl Examined<'_> {
+    fn read_headers(&mut self, raw: &[u8], properties: &[u8]) -> Result<(), Exception> {
+        let mut headers = parse_table(raw)?;
+        for name in ["CC", "BCC"] {
+            self.copies.extend(copies(&headers, name)?);
+        }
+        if headers.contains_key("BCC") {
+            headers = without(&headers, "BCC");
+            let mut table = Vec::new();
+            let mut stripped = Vec::new();
+            encode_table(&headers, &mut table)?;
+            with_headers(properties, Some(&table), &mut stripped)?;
+            self.properties = Cow::Owned(stripped);
+        }
+        self.headers = Some(headers);
+        Ok(())
+    }
+
+    fn set_reply_to(&mut self, address: &str) -> Result<(), Exception> {
+        let mut changed = Vec::with_capacity(self.properties.len() + address.len());
+        let properties = Properties::parse(&self.properties)?;
+        Properties {
+            reply_to: Some(address),
+            ..properties
+        }
+        .encode(&mut changed);
+        self.properties = Cow::Owned(changed);
+        Ok(())
+    }
+}
+
+impl Session {
+    /// The exchange, if clients may publish to it.
+    fn publishable(&self, name: &str) -> Result<Arc<Exchange>, Exception> {
+        let exchange = self.vhost.existing_exchange(name);
+        let exchange = exchange.map_err(|error| Exception::of(&error, PUBLISH))?;
+        if exchange.internal {
+            let text = format!(
+                "cannot publish to internal {}",
+                self.vhost.exchange_text(name)
+            );
+            return Err(Exception::access_refused(&text, PUBLISH));
+        }
+        Ok(exchange)
+    }
+
+    /// Puts the publishes of this run into their queues.
+    pub fn flush_publishes(&mut self, batch: &mut Batch) {
+        if batch.groups.is_empty() {
+            return;
+        }
+        let mut groups = std::mem::take(&mut batch.groups);
+        for group in groups.drain(..) {
+            flush_group(group, batch);
+        }
+        batch.groups = groups;
+        self.vhost.bury(batch.now, &mut batch.work);
+    }
+}
+
+fn flush_group(mut group: Group, batch: &mut Batch) {
+    let Some((last, others)) = group.route.queues.split_last() else {
+        return;
+    };
+    for queue in others {
+        let messages = group.messages.iter().cloned();
+        let refused = &mut batch.refused_indices;
+        queue.publish(messages, batch.now, &mut batch.work, refused);
+    }
+    let refused = &mut batch.refused_indices;
+    last.publish(
+        group.messages.drain(..),
+        batch.now,
+        &mut batch.work,
+        refused,
+    );
+    for index in batch.refused_indices.drain(..) {
+        if let Some(&(channel, number)) = group.numbers.get(index)
+            && number > 0
+        {
+            batch.refused.push(Refusal { channel, number });
+        }
+    }
+    batch.spare.push(group.messages);
+}
+
+#[inline]
+fn message(exchange: &str, published: &Published<'_>, properties: &[u8]) -> Message {
+    Message::new(
+        exchange,
+        published.method.routing_key,
+        properties,
+        published.body,
+        delivery_mode(properties) == Some(PERSISTENT),
+    )
+}
+
+/// RabbitMQ: `rabbit_basic:parse_expiration`.
+fn check_expiration(expiration: Option<&str>) -> Handled {
+    let Some(text) = expiration else {
+        return Ok(());
+    };
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let number_length = text.len()
+        - digits
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .len();
+    let (number, rest) = text.split_at_checked(number_length).unwrap_or((text, ""));
+    let reason = match (number.parse::<i128>(), rest) {
+        (Err(_), _) => "no_integer".to_owned(),
+        (Ok(_), rest) if !rest.is_empty() => format!("{{leftover_string,{rest:?}}}"),
+        (Ok(value), _) if value < 0 => format!("{{value_negative,{value}}}"),
+        (Ok(value), _) if value > MAX_EXPIRY => format!("{{value_too_big,{value}}}"),
+        (Ok(_), _) => return Ok(()),
+    };
+    let text = format!("invalid expiration '{text}': {reason}");
+    Err(Exception::precondition_failed(&text, PUBLISH))
+}
+
+/// The largest time to live in milliseconds, ten years (RabbitMQ: `MAX_EXPIRY_TIMER`... plus a day's grace).
+const MAX_EXPIRY: i128 = 315_360_000_000;
+
+fn check_user(claimed: Option<&str>, user: &str) -> Handled {
+    match claimed {
+        Some(claimed) if claimed != user => {
+            let text =
+                format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+            Err(Exception::precondition_failed(&text, PUBLISH))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The routing keys of a CC or BCC header, which must be a list of strings (<https://www.rabbitmq.com/docs/sender-selected>).
+fn copies(headers: &FieldTable, name: &str) -> Result<Vec<String>, Exception> {
+    match headers.inner().get(name) {
+        None => Ok(Vec::new()),
+        Some(AMQPValue::FieldArray(keys)) => {
+            let keys = keys.as_slice().iter();
+            Ok(keys
+                .filter_map(arguments::text)
+                .map(str::to_owned)
+                .collect())
+        }
+        Some(other) => {
+            let kind = arguments::type_name(other);
+            let text =
+                format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
+            Err(Exception::precondition_failed(&text, PUBLISH))
+        }
+    }
+}
+
+fn without(headers: &FieldTable, name: &str) -> FieldTable {
+    let kept = headers
+        .inner()
+        .iter()
+        .filter(|(key, _)| key.as_str() != name);
+    let kept: std::collections::BTreeMap<_, _> = kept
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    kept.into()
+}

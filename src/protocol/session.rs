@@ -1,0 +1,190 @@
+//! What all channels of a connection share.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use amqp_codec::{AMQPClass, encode};
+use broker_core::{
+    broker::{Broker, ConnectionEntry},
+    outbox::{Outbox, SubscriptionKey},
+    queue::{ChannelCredit, ConnectionId, ConsumerHandle, Queue},
+    store::{Completion, Ticket},
+    vhost::{ReplyAddress, Vhost},
+};
+use slab::Slab;
+
+use super::batch::Batch;
+
+/// A consumer, or the deliveries of a `basic.get`.
+#[derive(Debug)]
+pub struct Subscribed {
+    /// Its channel.
+    pub channel: u16,
+    /// The consumer tag; empty for `basic.get`.
+    pub tag: Arc<str>,
+    /// Where its messages come from.
+    pub source: Source,
+    /// The prefetch limit that it shares with the other consumers of its channel; none for `basic.get`.
+    pub credit: Option<Arc<ChannelCredit>>,
+    /// Deliveries need no answer.
+    pub no_ack: bool,
+    /// Deliveries that were sent and not answered.
+    pub unacked: u32,
+    /// It gets no more messages; forgotten when everything is answered.
+    pub ended: bool,
+}
+
+/// Where a consumer's messages come from.
+#[derive(Debug)]
+pub enum Source {
+    /// A queue; the handle is missing for `basic.get`.
+    Queue(Arc<Queue>, Option<ConsumerHandle>),
+    /// Direct reply-to.
+    Replies(ReplyAddress),
+}
+
+impl Subscribed {
+    /// The queue and the consumer's handle there, if it has a queue.
+    pub fn queue(&self) -> Option<(&Arc<Queue>, Option<ConsumerHandle>)> {
+        match &self.source {
+            Source::Queue(queue, handle) => Some((queue, *handle)),
+            Source::Replies(_) => None,
+        }
+    }
+}
+
+/// What the client said it understands (`capabilities` in `connection.start-ok`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientCapabilities {
+    /// A refused login is answered by `connection.close`.
+    pub authentication_failure_close: bool,
+    /// `basic.cancel` from the broker.
+    pub consumer_cancel_notify: bool,
+    /// `connection.blocked`.
+    pub connection_blocked: bool,
+}
+
+/// Something that must be on disk before what was answered may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barrier {
+    /// A declaration.
+    Definitions(Ticket),
+    /// A transaction.
+    Messages(Ticket),
+}
+
+/// The state of an open connection that its channels share.
+pub struct Session {
+    /// The connection's number.
+    pub id: ConnectionId,
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// What others see of this connection.
+    pub entry: Arc<ConnectionEntry>,
+    /// The vhost that was opened.
+    pub vhost: Arc<Vhost>,
+    /// Who logged in.
+    pub user: Arc<str>,
+    /// What the client understands.
+    pub client: ClientCapabilities,
+    /// The largest frame in bytes, envelope included.
+    pub frame_max: usize,
+    /// The largest message body in bytes.
+    pub max_message_size: u64,
+    /// Where deliveries for this connection arrive.
+    pub outbox: Arc<Outbox>,
+    /// Consumers of all channels.
+    pub subscriptions: Slab<Subscribed>,
+    /// Queues that end with the connection.
+    pub exclusive_queues: Vec<Arc<Queue>>,
+    /// Set when the answers so far must wait for the disk.
+    pub barrier: Option<Barrier>,
+    /// The client has published, so alarms concern it.
+    pub publishes: bool,
+}
+
+impl Session {
+    /// Writes a rare method.
+    pub fn send(&self, channel: u16, method: AMQPClass, batch: &mut Batch) {
+        if let Err(error) = encode::method(&mut batch.out, channel, &method) {
+            tracing::error!(%error, "cannot encode a method");
+        }
+    }
+
+    /// The consumer with this key.
+    pub fn subscription(&mut self, key: SubscriptionKey) -> Option<&mut Subscribed> {
+        self.subscriptions.get_mut(key.0 as usize)
+    }
+
+    /// Adds a consumer.
+    pub fn subscribe(&mut self, subscribed: Subscribed) -> SubscriptionKey {
+        SubscriptionKey(self.subscriptions.insert(subscribed) as u32)
+    }
+
+    /// Notes that `count` deliveries were answered, gives their channel its credit back, and forgets an ended consumer
+    /// that has none left. To be called before their queue looks for the next message.
+    pub fn answered(&mut self, key: SubscriptionKey, count: u32) {
+        if let Some(subscribed) = self.subscription(key) {
+            subscribed.unacked = subscribed.unacked.saturating_sub(count);
+            if let Some(credit) = &subscribed.credit {
+                credit.release(count);
+            }
+        }
+        self.forget_if_done(key);
+    }
+
+    /// Ends a consumer: it is forgotten once everything is answered.
+    pub fn end(&mut self, key: SubscriptionKey) {
+        if let Some(subscribed) = self.subscription(key) {
+            subscribed.ended = true;
+        }
+        self.forget_if_done(key);
+    }
+
+    /// Holds the answers back until a declaration is on disk.
+    pub fn await_definitions(&mut self, ticket: Ticket) {
+        let definitions = self.broker.definitions();
+        if ticket > definitions.durable() {
+            self.barrier = Some(Barrier::Definitions(ticket));
+            definitions.notify(ticket, Arc::clone(&self.outbox) as Arc<dyn Completion>);
+        }
+    }
+
+    /// Holds the answers back until a transaction is on disk.
+    pub fn await_messages(&mut self, ticket: Ticket) {
+        let store = self.broker.store();
+        if ticket > store.durable() {
+            self.barrier = Some(Barrier::Messages(ticket));
+            store.notify(ticket, Arc::clone(&self.outbox) as Arc<dyn Completion>);
+        }
+    }
+
+    /// Counts a channel that was opened (1) or closed (-1), for those who look at the connection from outside.
+    pub fn count_channels(&self, change: i64) {
+        let channels = &self.entry.channels;
+        channels.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// Notes that an exclusive queue ends with this connection.
+    pub fn own(&mut self, queue: &Arc<Queue>) {
+        if !self.exclusive_queues.iter().any(|q| Arc::ptr_eq(q, queue)) {
+            self.exclusive_queues.push(Arc::clone(queue));
+        }
+    }
+
+    /// Forgets an exclusive queue that was deleted before.
+    pub fn disown(&mut self, name: &str) {
+        self.exclusive_queues
+            .retain(|queue| **queue.name() != *name);
+    }
+
+    fn forget_if_done(&mut self, key: SubscriptionKey) {
+        let index = key.0 as usize;
+        if self
+            .subscriptions
+            .get(index)
+            .is_some_and(|s| s.ended && s.unacked == 0)
+        {
+            self.subscriptions.remove(index);
+        }
+    }
+}
