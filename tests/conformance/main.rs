@@ -11,6 +11,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod channels;
+mod handshake;
+mod malformed;
+
 #[test]
 fn the_peer_writes_frames_as_the_specification_lays_them_out() {
     let frame = support::peer::method_bytes(1, support::channel::Open {});

@@ -58,6 +58,11 @@ impl Peer {
         self.broker.as_ref().expect("a peer of the shared broker")
     }
 
+    /// Our side of the connection, which the broker's log calls the peer.
+    pub fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("an address")
+    }
+
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("to send");
