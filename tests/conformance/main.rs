@@ -11,9 +11,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bindings;
+mod carbon_copies;
 mod channels;
+mod exchanges;
+mod exclusive;
 mod handshake;
+mod headers;
+mod heartbeats;
+mod limits;
 mod malformed;
+mod queues;
+mod routing;
 
 #[test]
 fn the_peer_writes_frames_as_the_specification_lays_them_out() {

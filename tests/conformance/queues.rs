@@ -1,0 +1,584 @@
+//! queue.declare, queue.delete and queue.purge: names, equivalence, counts, auto-delete, no-wait, passive.
+
+use crate::leveret_only;
+use crate::support::operations::exclusive_queue;
+use crate::support::{
+    AMQPValue, FieldTable, Peer, basic, durable_queue, longstr, queue, table, unique,
+};
+
+fn passive(name: &str) -> queue::Declare {
+    queue::Declare {
+        queue: name.into(),
+        passive: true,
+        ..queue::Declare::default()
+    }
+}
+
+fn delete(name: &str) -> queue::Delete {
+    queue::Delete {
+        queue: name.into(),
+        ..queue::Delete::default()
+    }
+}
+
+#[track_caller]
+fn refused(peer: &mut Peer, declare: queue::Declare, code: u16, text: &str) {
+    peer.send(1, declare);
+    peer.expect_channel_close::<queue::Declare>(1, code, text);
+    peer.open_channel(1);
+}
+
+#[track_caller]
+fn expect_absent(peer: &mut Peer, name: &str) {
+    let text = format!("NOT_FOUND - no queue '{name}' in vhost '/'");
+    refused(peer, passive(name), 404, &text);
+}
+
+#[test]
+fn declare_answers_name_messages_and_consumers() {
+    let mut peer = Peer::connect();
+    let name = unique("counted");
+    let ok = peer.declare(1, exclusive_queue(&name));
+    assert_eq!(ok.queue.as_str(), name);
+    assert_eq!((ok.message_count, ok.consumer_count), (0, 0));
+    peer.fill(&name, &["a", "b"]);
+    peer.open_channel(2);
+    let again = peer.declare(2, exclusive_queue(&name));
+    assert_eq!((again.message_count, again.consumer_count), (2, 0));
+    peer.qos(2, 1, false);
+    peer.consume(2, &name, "c");
+    peer.expect_delivery(2);
+    assert_eq!(peer.counts(1, &name), (1, 1));
+    peer.close();
+}
+
+#[test]
+fn server_named_queues_begin_with_amq_gen_and_all_differ() {
+    let mut peer = Peer::connect();
+    let mut names: Vec<String> = (0..20)
+        .map(|_| peer.declare(1, exclusive_queue("")).queue.to_string())
+        .collect();
+    for name in &names {
+        assert!(name.starts_with("amq.gen-"), "{name}");
+        assert!(name.len() >= 8 + 22, "{name} can be guessed");
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 20);
+    assert_eq!(peer.delete_queue(1, &names[0]), 0);
+    peer.close();
+}
+
+#[test]
+fn a_server_named_queue_may_have_another_prefix() {
+    leveret_only!("new in RabbitMQ 4.3");
+    let mut peer = Peer::connect();
+    let prefixed = |prefix: &str| queue::Declare {
+        arguments: table([("x-name-prefix", longstr(prefix))]),
+        ..exclusive_queue("")
+    };
+    let name = peer.declare(1, prefixed("replies")).queue.to_string();
+    assert!(name.starts_with("replies-"), "{name}");
+    let long = "p".repeat(65);
+    refused(
+        &mut peer,
+        prefixed(&long),
+        406,
+        &format!("PRECONDITION_FAILED - Queue name prefix '{long}' exceeds the 64-byte limit"),
+    );
+    peer.close();
+}
+
+#[test]
+fn a_reserved_name_is_403() {
+    let mut peer = Peer::connect();
+    let generated = peer.declare(1, exclusive_queue("")).queue.to_string();
+    for name in [unique("amq.mine"), generated] {
+        refused(
+            &mut peer,
+            exclusive_queue(&name),
+            403,
+            &format!("ACCESS_REFUSED - queue name '{name}' contains reserved prefix 'amq.*'"),
+        );
+    }
+    peer.close();
+}
+
+#[test]
+fn a_passive_declare_finds_a_queue_or_is_404() {
+    let mut peer = Peer::connect();
+    let name = peer.fresh_queue(1, "there");
+    // Nothing but the name counts, and names with the reserved prefix are no exception.
+    let otherwise = queue::Declare {
+        durable: true,
+        auto_delete: true,
+        arguments: table([("x-max-length", AMQPValue::LongInt(-1))]),
+        ..passive(&name)
+    };
+    peer.declare(1, otherwise);
+    expect_absent(&mut peer, &unique("absent"));
+    expect_absent(&mut peer, &unique("amq.gen-absent"));
+    expect_absent(&mut peer, "");
+    peer.close();
+}
+
+#[test]
+fn a_redeclaration_that_differs_is_406_and_says_in_what() {
+    let mut peer = Peer::connect();
+    let name = peer.fresh_shared_queue(1, "fixed");
+    let text = |key: &str, received: &str, current: &str| {
+        format!(
+            "PRECONDITION_FAILED - inequivalent arg '{key}' for queue '{name}' in vhost '/': \
+             received '{received}' but current is '{current}'"
+        )
+    };
+    let transient = queue::Declare {
+        durable: false,
+        ..durable_queue(&name)
+    };
+    refused(&mut peer, transient, 406, &text("durable", "false", "true"));
+    let auto_delete = queue::Declare {
+        auto_delete: true,
+        ..durable_queue(&name)
+    };
+    refused(
+        &mut peer,
+        auto_delete,
+        406,
+        &text("auto_delete", "true", "false"),
+    );
+    peer.declare(1, durable_queue(&name));
+    peer.delete_queue(1, &name);
+    peer.close();
+}
+
+#[test]
+fn arguments_compare_by_value_and_not_by_wire_type() {
+    let mut peer = Peer::connect();
+    let name = unique("by-value");
+    let with_ttl = |ttl| queue::Declare {
+        arguments: table([("x-message-ttl", ttl), ("x-unknown", longstr("kept"))]),
+        ..exclusive_queue(&name)
+    };
+    peer.declare(1, with_ttl(AMQPValue::LongLongInt(100)));
+    for same in [
+        AMQPValue::ShortShortInt(100),
+        AMQPValue::ShortShortUInt(100),
+        AMQPValue::ShortInt(100),
+        AMQPValue::ShortUInt(100),
+        AMQPValue::LongInt(100),
+        AMQPValue::LongUInt(100),
+    ] {
+        peer.declare(1, with_ttl(same));
+    }
+    let text = |rest: &str| {
+        format!(
+            "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue '{name}' in vhost \
+             '/': received {rest}"
+        )
+    };
+    refused(
+        &mut peer,
+        with_ttl(AMQPValue::ShortInt(101)),
+        406,
+        &text("'101' but current is '100'"),
+    );
+    refused(
+        &mut peer,
+        exclusive_queue(&name),
+        406,
+        &text("none but current is the value '100' of type 'long'"),
+    );
+    peer.close();
+}
+
+#[test]
+fn an_argument_that_was_not_there_before_is_406() {
+    let mut peer = Peer::connect();
+    let name = peer.fresh_queue(1, "bare");
+    let with = |key: &'static str, value| queue::Declare {
+        arguments: table([(key, value)]),
+        ..exclusive_queue(&name)
+    };
+    refused(
+        &mut peer,
+        with("x-max-length", AMQPValue::LongInt(5)),
+        406,
+        &format!(
+            "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue '{name}' in vhost \
+             '/': received the value '5' of type 'signedint' but current is none"
+        ),
+    );
+    // Unknown arguments are not compared, and the default queue type equals none.
+    peer.declare(1, with("x-unknown", longstr("?")));
+    peer.declare(1, with("x-queue-type", longstr("classic")));
+    peer.close();
+}
+
+/// A fresh queue with this one argument must be refused with this end of the text.
+#[track_caller]
+fn invalid(peer: &mut Peer, key: &'static str, value: AMQPValue, reason: &str) {
+    let name = unique("invalid");
+    let declare = queue::Declare {
+        arguments: table([(key, value)]),
+        ..exclusive_queue(&name)
+    };
+    let text = format!(
+        "PRECONDITION_FAILED - invalid arg '{key}' for queue '{name}' in vhost '/': {reason}"
+    );
+    refused(peer, declare, 406, &text);
+}
+
+#[test]
+fn numbers_out_of_range_are_406() {
+    let mut peer = Peer::connect();
+    let long = AMQPValue::LongLongInt;
+    invalid(&mut peer, "x-message-ttl", long(-1), "{value_negative,-1}");
+    invalid(
+        &mut peer,
+        "x-message-ttl",
+        long(315_360_000_001),
+        "{value_too_large,315360000001}",
+    );
+    invalid(&mut peer, "x-expires", long(0), "{value_zero,0}");
+    invalid(&mut peer, "x-expires", long(-7), "{value_negative,-7}");
+    invalid(&mut peer, "x-max-length", long(-1), "{value_negative,-1}");
+    invalid(
+        &mut peer,
+        "x-max-length-bytes",
+        long(-2),
+        "{value_negative,-2}",
+    );
+    invalid(&mut peer, "x-max-priority", long(-1), "{value_negative,-1}");
+    invalid(
+        &mut peer,
+        "x-max-priority",
+        long(256),
+        "{max_value_exceeded,256}",
+    );
+    peer.close();
+}
+
+#[test]
+fn arguments_of_the_wrong_type_are_406() {
+    let mut peer = Peer::connect();
+    let integer = "\"expected integer, got longstr\"";
+    for key in [
+        "x-message-ttl",
+        "x-expires",
+        "x-max-length",
+        "x-max-length-bytes",
+        "x-max-priority",
+    ] {
+        invalid(&mut peer, key, longstr("10"), integer);
+    }
+    invalid(
+        &mut peer,
+        "x-single-active-consumer",
+        longstr("true"),
+        "{unacceptable_type,longstr}",
+    );
+    invalid(
+        &mut peer,
+        "x-overflow",
+        AMQPValue::Boolean(true),
+        "{unacceptable_type,bool}",
+    );
+    invalid(
+        &mut peer,
+        "x-queue-type",
+        AMQPValue::LongInt(1),
+        "{unacceptable_type,signedint}",
+    );
+    let name = unique("invalid");
+    let declare = queue::Declare {
+        arguments: table([("x-dead-letter-exchange", AMQPValue::LongInt(1))]),
+        ..exclusive_queue(&name)
+    };
+    refused(
+        &mut peer,
+        declare,
+        406,
+        &format!(
+            "PRECONDITION_FAILED - invalid type 'signedint' for arg 'x-dead-letter-exchange' in \
+             queue '{name}' in vhost '/'"
+        ),
+    );
+    peer.close();
+}
+
+#[test]
+fn words_that_an_argument_does_not_know_are_406() {
+    let mut peer = Peer::connect();
+    invalid(
+        &mut peer,
+        "x-overflow",
+        longstr("spill"),
+        "invalid_overflow",
+    );
+    invalid(
+        &mut peer,
+        "x-dead-letter-routing-key",
+        longstr("key"),
+        "routing_key_but_no_dlx_defined",
+    );
+    leveret_only!("RabbitMQ 3.10 had another text for queue types");
+    invalid(
+        &mut peer,
+        "x-queue-type",
+        longstr("heap"),
+        "\"unsupported queue type 'heap'\"",
+    );
+    peer.close();
+}
+
+#[test]
+fn unknown_arguments_are_accepted() {
+    let mut peer = Peer::connect();
+    let name = unique("unknown");
+    let declare = queue::Declare {
+        arguments: table([
+            ("x-of-ours", AMQPValue::FieldTable(FieldTable::default())),
+            ("anything", AMQPValue::Double(1.5)),
+        ]),
+        ..exclusive_queue(&name)
+    };
+    peer.declare(1, declare);
+    peer.close();
+}
+
+#[test]
+fn delete_and_purge_answer_the_message_count() {
+    let mut peer = Peer::connect();
+    let name = peer.fresh_queue(1, "counted");
+    assert_eq!(peer.purge(1, &name), 0);
+    peer.fill(&name, &["a", "b", "c"]);
+    assert_eq!(peer.purge(1, &name), 3);
+    assert_eq!(peer.counts(1, &name), (0, 0));
+    peer.fill(&name, &["a", "b"]);
+    assert_eq!(peer.delete_queue(1, &name), 2);
+    expect_absent(&mut peer, &name);
+    peer.close();
+}
+
+#[test]
+fn purge_leaves_what_was_delivered_and_not_acknowledged() {
+    let mut peer = Peer::connect();
+    let name = peer.fresh_queue(1, "purged");
+    peer.fill(&name, &["held", "ready"]);
+    let held = peer.get(1, &name, false).expect("a message");
+    assert_eq!(peer.purge(1, &name), 1);
+    peer.nack(1, held.method.delivery_tag, false, true);
+    assert_eq!(peer.drain(1, &name), ["held"]);
+    peer.close();
+}
+
+#[test]
+fn deleting_a_missing_queue_succeeds_and_purging_it_is_404() {
+    let mut peer = Peer::connect();
+    let name = unique("absent");
+    assert_eq!(peer.delete_queue(1, &name), 0);
+    let conditional = queue::Delete {
+        if_empty: true,
+        if_unused: true,
+        ..delete(&name)
+    };
+    let ok: queue::DeleteOk = peer.call(1, conditional);
+    assert_eq!(ok.message_count, 0);
+    peer.send(
+        1,
+        queue::Purge {
+            queue: name.as_str().into(),
+            nowait: false,
+        },
+    );
+    peer.expect_channel_close::<queue::Purge>(
+        1,
+        404,
+        &format!("NOT_FOUND - no queue '{name}' in vhost '/'"),
+    );
+    peer.close();
+}
+
+#[test]
+fn if_empty_and_if_unused_refuse_to_delete() {
+    let mut peer = Peer::connect();
+    let name = peer.fresh_queue(1, "needed");
+    let refused = |peer: &mut Peer, delete, what: &str| {
+        peer.send(1, delete);
+        let text = format!("PRECONDITION_FAILED - queue '{name}' in vhost '/' {what}");
+        peer.expect_channel_close::<queue::Delete>(1, 406, &text);
+        peer.open_channel(1);
+    };
+    let if_empty = || queue::Delete {
+        if_empty: true,
+        ..delete(&name)
+    };
+    let if_unused = || queue::Delete {
+        if_unused: true,
+        ..delete(&name)
+    };
+    peer.fill(&name, &["a"]);
+    refused(&mut peer, if_empty(), "not empty");
+    peer.open_channel(2);
+    peer.qos(2, 1, false);
+    peer.consume(2, &name, "c");
+    peer.expect_delivery(2);
+    refused(&mut peer, if_unused(), "in use");
+    peer.close_channel(2);
+    let ok: queue::DeleteOk = peer.call(1, if_unused());
+    assert_eq!(ok.message_count, 1);
+    peer.close();
+}
+
+#[test]
+fn an_auto_delete_queue_goes_with_its_last_consumer() {
+    let mut peer = Peer::connect();
+    peer.open_channel(2);
+    let auto_delete = |name: &str| queue::Declare {
+        auto_delete: true,
+        ..exclusive_queue(name)
+    };
+    let (cancelled, closed, unused) = (unique("auto"), unique("auto"), unique("auto"));
+    for name in [&cancelled, &closed, &unused] {
+        peer.declare(1, auto_delete(name));
+    }
+    peer.consume(1, &cancelled, "first");
+    peer.consume(1, &cancelled, "second");
+    peer.cancel(1, "first");
+    assert_eq!(peer.counts(1, &cancelled), (0, 1));
+    peer.cancel(1, "second");
+    expect_absent(&mut peer, &cancelled);
+    peer.consume(2, &closed, "c");
+    peer.close_channel(2);
+    expect_absent(&mut peer, &closed);
+    // It stays as long as nobody consumed; a get does not count.
+    assert!(peer.get(1, &unused, true).is_none());
+    assert_eq!(peer.counts(1, &unused), (0, 0));
+    peer.close();
+}
+
+#[test]
+fn no_wait_declares_purges_and_deletes_without_an_answer() {
+    let mut peer = Peer::connect();
+    let name = unique("no-wait");
+    let declare = queue::Declare {
+        nowait: true,
+        ..exclusive_queue(&name)
+    };
+    peer.send(1, declare);
+    peer.publish(1, "", &name, "purged");
+    peer.send(
+        1,
+        queue::Purge {
+            queue: name.as_str().into(),
+            nowait: true,
+        },
+    );
+    peer.expect_nothing(1);
+    assert_eq!(peer.counts(1, &name), (0, 0));
+    peer.send(
+        1,
+        queue::Declare {
+            nowait: true,
+            ..passive(&name)
+        },
+    );
+    peer.expect_nothing(1);
+    peer.send(
+        1,
+        queue::Delete {
+            nowait: true,
+            ..delete(&name)
+        },
+    );
+    peer.expect_nothing(1);
+    expect_absent(&mut peer, &name);
+    peer.close();
+}
+
+#[test]
+fn the_empty_name_means_the_channels_last_declared_queue() {
+    let mut peer = Peer::connect();
+    let first = peer.fresh_queue(1, "first");
+    let last = peer.declare(1, exclusive_queue("")).queue.to_string();
+    // With neither name nor key, the key is the queue's name too.
+    peer.bind(1, "", "amq.direct", "");
+    peer.publish(1, "amq.direct", &last, "to the last");
+    assert_eq!(peer.counts(1, &last), (1, 0));
+    assert_eq!(peer.get(1, "", true).expect("it").body, b"to the last");
+    peer.unbind(1, "", "amq.direct", "");
+    peer.expect_unroutable(1, "amq.direct", &last);
+    peer.counts(1, &first);
+    // A passive declare counts as well.
+    peer.fill(&first, &["a"]);
+    assert_eq!(peer.purge(1, ""), 1);
+    peer.consume(1, "", "c");
+    assert_eq!(peer.counts(1, &first), (0, 1));
+    peer.cancel(1, "c");
+    assert_eq!(peer.delete_queue(1, ""), 0);
+    expect_absent(&mut peer, &first);
+    peer.close();
+}
+
+#[test]
+fn the_empty_name_is_404_before_anything_was_declared() {
+    const TEXT: &str = "NOT_FOUND - no previously declared queue";
+    let mut peer = Peer::connect();
+    peer.send(1, queue::Purge::default());
+    peer.expect_channel_close::<queue::Purge>(1, 404, TEXT);
+    peer.open_channel(1);
+    peer.send(1, delete(""));
+    peer.expect_channel_close::<queue::Delete>(1, 404, TEXT);
+    peer.open_channel(1);
+    peer.send(1, basic::Get::default());
+    peer.expect_channel_close::<basic::Get>(1, 404, TEXT);
+    peer.open_channel(1);
+    peer.send(1, basic::Consume::default());
+    peer.expect_channel_close::<basic::Consume>(1, 404, TEXT);
+    peer.open_channel(1);
+    peer.send(
+        1,
+        queue::Bind {
+            exchange: "amq.direct".into(),
+            ..queue::Bind::default()
+        },
+    );
+    peer.expect_channel_close::<queue::Bind>(1, 404, TEXT);
+    peer.open_channel(1);
+    // What another channel declared does not count.
+    peer.open_channel(2);
+    peer.fresh_queue(2, "of another channel");
+    peer.send(1, queue::Purge::default());
+    peer.expect_channel_close::<queue::Purge>(1, 404, TEXT);
+    peer.close();
+}
+
+#[test]
+fn getting_from_and_consuming_from_a_missing_queue_is_404() {
+    let mut peer = Peer::connect();
+    let name = unique("absent");
+    let text = format!("NOT_FOUND - no queue '{name}' in vhost '/'");
+    peer.send(
+        1,
+        basic::Get {
+            queue: name.as_str().into(),
+            no_ack: false,
+        },
+    );
+    peer.expect_channel_close::<basic::Get>(1, 404, &text);
+    peer.open_channel(1);
+    peer.send(1, crate::support::operations::consume_from(&name, "c"));
+    peer.expect_channel_close::<basic::Consume>(1, 404, &text);
+    peer.close();
+}
+
+#[test]
+fn line_ends_are_cut_out_of_names() {
+    let mut peer = Peer::connect();
+    let name = unique("line-ends");
+    let (start, end) = name.split_at(4);
+    let ok = peer.declare(1, exclusive_queue(&format!("{start}\r\n{end}\n")));
+    assert_eq!(ok.queue.as_str(), name);
+    peer.close();
+}
