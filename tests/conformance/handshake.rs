@@ -383,3 +383,35 @@ fn a_vhost_name_is_part_of_the_text_as_it_is() {
         format!("NOT_ALLOWED - vhost {vhost} not found")
     );
 }
+
+#[test]
+fn guest_is_refused_from_another_machine() {
+    leveret_only!("it would have to listen on all addresses");
+    let mut broker = Broker::start_with(&["--amqp-listen", "0.0.0.0:0"]);
+    let Some(address) = own_address() else {
+        eprintln!("this machine has no address but the loopback");
+        return;
+    };
+    let line = broker
+        .log()
+        .into_iter()
+        .find(|line| line.contains("0.0.0.0:"));
+    let line = line.expect("where it listens");
+    let (_, port) = line.split_once("0.0.0.0:").expect("just found");
+    let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
+    let port = digits.parse().expect("a port");
+    let mut peer = Peer::tcp_to((address, port).into());
+    peer.greet();
+    peer.send(0, Login::default().start_ok());
+    let close = peer.expect_close_with_code(403);
+    assert_eq!(close.reply_text.as_str(), REFUSED_PLAIN);
+    broker.kill();
+}
+
+/// An address of this machine that is not the loopback: the one it would send from. Nothing is sent.
+fn own_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("198.51.100.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}

@@ -120,7 +120,8 @@ fn numbers_are_not_their_texts_and_true_is_not_1() {
     let yes = table([("a", AMQPValue::Boolean(true))]);
     assert!(!matches(&mut peer, arguments(), yes));
     let float = table([("a", AMQPValue::Double(1.0))]);
-    assert!(!matches(&mut peer, arguments(), float));
+    // RabbitMQ 3.10 still took 1.0 for 1.
+    assert!(!matches(&mut peer, arguments(), float) || foreign_broker());
     peer.close();
 }
 

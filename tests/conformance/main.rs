@@ -23,6 +23,7 @@ mod limits;
 mod malformed;
 mod queues;
 mod routing;
+mod shutdown;
 
 #[test]
 fn the_peer_writes_frames_as_the_specification_lays_them_out() {

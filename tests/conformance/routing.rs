@@ -76,7 +76,8 @@ fn topic_patterns_match_word_by_word() {
     let patterns: [(&str, &[&str]); 16] = [
         ("#", &keys),
         ("", &[""]),
-        ("*", &["", "a", "b", "*", "#"]),
+        // An empty key has no word at all.
+        ("*", &["a", "b", "*", "#"]),
         ("a", &["a"]),
         ("a.*", &["a.b", "a."]),
         ("a.#", &["a", "a.b", "a.b.c", "a.a.b", "a.", "a..b"]),
@@ -86,7 +87,7 @@ fn topic_patterns_match_word_by_word() {
         ("a.*.#.b", &["a.a.b", "a..b"]),
         ("*.*", &["a.b", "a.", ".a", "."]),
         ("#.#", &keys),
-        ("#.*.#", &keys),
+        ("#.*.#", &keys[1..]),
         (
             "*.#.*",
             &[
@@ -114,13 +115,9 @@ fn topic_patterns_match_word_by_word() {
         peer.publish(1, &exchange, key, key);
     }
     for ((pattern, expected), queue) in patterns.iter().zip(&queues) {
-        let mut expected = expected.to_vec();
-        // In the order of publishing.
-        expected.sort_by_key(|key| keys.iter().position(|published| published == key));
-        // RabbitMQ splits an empty key into no word at all.
-        if *pattern == "*" || *pattern == "#.*.#" {
-            expected.retain(|key| !key.is_empty());
-        }
+        // Both in the order of publishing.
+        let expected = keys.iter().filter(|key| expected.contains(key));
+        let expected: Vec<_> = expected.copied().collect();
         assert_eq!(peer.drain(1, queue), expected, "pattern {pattern:?}");
     }
     peer.close();
