@@ -14,6 +14,7 @@ mod support;
 mod bindings;
 mod carbon_copies;
 mod channels;
+mod durability;
 mod exchanges;
 mod exclusive;
 mod handshake;
