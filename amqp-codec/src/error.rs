@@ -6,6 +6,8 @@
 
 use std::fmt::Write;
 
+use crate::Frame;
+
 /// How many bytes of a method RabbitMQ's text can show at most: a reply text is limited to 255 characters anyway.
 const SHOWN_FIELDS: usize = 64;
 
@@ -42,6 +44,14 @@ pub enum Error {
     /// A frame of no known type, or one too short for its type (501).
     #[error("type {frame_type}, {payload}: unknown_frame")]
     UnknownType {
+        /// The frame's type octet.
+        frame_type: u8,
+        /// The start of the payload, in RabbitMQ's notation.
+        payload: Box<str>,
+    },
+    /// A frame that is well formed and has no place where it came (505).
+    #[error("type {frame_type}, {payload}")]
+    UnexpectedFrame {
         /// The frame's type octet.
         frame_type: u8,
         /// The start of the payload, in RabbitMQ's notation.
@@ -102,7 +112,7 @@ impl Error {
             Self::Undecodable { .. } | Self::MalformedUtf8 { .. } => 501,
             Self::Syntax { .. } => 502,
             Self::UnknownMethod { .. } => 503,
-            Self::Weight { .. } => 505,
+            Self::Weight { .. } | Self::UnexpectedFrame { .. } => 505,
             Self::Encode(_) => 541,
         }
     }
@@ -144,7 +154,17 @@ impl Error {
             Self::Oversize { .. }
             | Self::BadEnd { .. }
             | Self::UnknownType { .. }
+            | Self::UnexpectedFrame { .. }
             | Self::Encode(_) => (0, 0),
+        }
+    }
+
+    /// The error for a frame that has no place where it came: a heartbeat on a channel, content on channel 0.
+    #[cold]
+    pub fn unexpected_frame(frame: &Frame<'_>) -> Self {
+        Self::UnexpectedFrame {
+            frame_type: frame.kind as u8,
+            payload: snippet(frame.payload),
         }
     }
 

@@ -11,6 +11,9 @@ pub const FRAME_END: u8 = 206;
 
 const FRAME_HEADER: usize = 7;
 
+/// Bytes of a content header before its properties: class, weight and body size.
+const CONTENT_HEADER: usize = 12;
+
 /// What a frame carries. The values are the type octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -80,6 +83,7 @@ pub fn parse_frame(buf: &[u8], frame_max: usize) -> Result<Option<(Frame<'_>, us
     }
     let kind = match FrameKind::from_octet(octet) {
         Some(FrameKind::Heartbeat) if !payload.is_empty() => None,
+        Some(FrameKind::Header) if payload.len() < CONTENT_HEADER => None,
         kind => kind,
     };
     let Some(kind) = kind else {
