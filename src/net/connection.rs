@@ -154,13 +154,18 @@ impl Driver {
     }
 
     fn poll_time(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
-        if batch.now >= self.timer_at {
+        let due = batch.now >= self.timer_at;
+        if due {
             self.machine.handle_timeout(batch);
-            let Some(next) = self.machine.poll_timeout() else {
-                self.timer_at = Millis::MAX;
-                return false;
-            };
+        }
+        // A later time can wait until the timer has run out, which saves setting it for every frame; an earlier one, as
+        // the first heartbeat after a login, cannot.
+        let next = self.machine.poll_timeout().unwrap_or(Millis::MAX);
+        if due || next < self.timer_at {
             self.timer_at = next.max(batch.now + 1);
+            if next == Millis::MAX {
+                return false;
+            }
             let instant = Instant::from_std(self.clock.instant(self.timer_at));
             self.timer.as_mut().reset(instant);
         }

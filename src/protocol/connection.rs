@@ -181,8 +181,7 @@ impl Connection {
             return Ok(length);
         }
         if frame.kind != FrameKind::Method || frame.channel != 0 {
-            let text = "expected a method of class connection on channel 0";
-            return Err(Exception::unexpected_frame(text, (0, 0)));
+            return Err(amqp_codec::Error::unexpected_frame(&frame).into());
         }
         let around = Surroundings {
             broker: &self.broker,
@@ -234,8 +233,11 @@ impl Connection {
 
     /// Swallows everything until the client has heard that the connection is closed.
     fn handle_closing(&mut self, input: &[u8]) -> usize {
-        let Ok(Some((frame, length))) = parse_frame(input, 0) else {
-            return 0;
+        let (frame, length) = match parse_frame(input, self.settings.frame_max as usize) {
+            Ok(Some(found)) => found,
+            Ok(None) => return 0,
+            // In step with the client no more, perhaps since before: nothing of it is kept.
+            Err(_) => return input.len(),
         };
         if frame.kind == FrameKind::Method
             && frame.channel == 0

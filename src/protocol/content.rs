@@ -60,7 +60,8 @@ impl Assembly {
     /// announced.
     ///
     /// # Errors
-    /// 505 for a frame of the wrong kind, 406 for a body that is too large, and the codec's.
+    /// 505 for a frame of the wrong kind, 501 for more body than announced, 406 for a body that is too large, and the
+    /// codec's.
     pub fn push(&mut self, frame: &Frame<'_>, largest: u64) -> Result<bool, Exception> {
         if self.properties.is_none() {
             let header = expect_header(frame)?;
@@ -77,10 +78,8 @@ impl Assembly {
         }
         let arrived = self.body.len() as u64;
         if arrived > self.body_size {
-            // RabbitMQ's words for a body frame that is longer than what is still to come.
-            return Err(unexpected(
-                "expected content body, got non content body frame instead",
-            ));
+            let text = "content body frame exceeds remaining content size";
+            return Err(Exception::frame_error(text, PUBLISH));
         }
         Ok(arrived == self.body_size)
     }
@@ -154,6 +153,10 @@ fn expect_header<'a>(frame: &Frame<'a>) -> Result<ContentHeader<'a>, Exception> 
 fn check_size(size: u64, largest: u64) -> Result<(), Exception> {
     if size <= largest {
         return Ok(());
+    }
+    if size > HARD_LIMIT {
+        let text = format!("content body size {size} exceeds maximum allowed size {HARD_LIMIT}");
+        return Err(Exception::frame_error(&text, PUBLISH));
     }
     let configured = match largest == HARD_LIMIT {
         true => "",

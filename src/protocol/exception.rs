@@ -76,6 +76,11 @@ impl Exception {
         Self::Connection(Reply::new(320, "CONNECTION_FORCED", explanation, (0, 0)))
     }
 
+    /// 501 on the connection.
+    pub fn frame_error(explanation: &str, method: MethodId) -> Self {
+        Self::Connection(Reply::new(501, "FRAME_ERROR", explanation, method))
+    }
+
     /// 503 on the connection.
     pub fn command_invalid(explanation: &str, method: MethodId) -> Self {
         Self::Connection(Reply::new(503, "COMMAND_INVALID", explanation, method))

@@ -117,7 +117,7 @@ impl Handshake {
         let method = parse_method(payload).map_err(Exception::from)?;
         let id = method.id();
         let Method::Other(AMQPClass::Connection(method)) = method else {
-            return Err(out_of_order(id).into());
+            return Err(self.out_of_order(id).into());
         };
         match (self.awaited, method) {
             (Awaited::StartOk, AMQPMethod::StartOk(method)) => {
@@ -136,7 +136,7 @@ impl Handshake {
                 send(AMQPMethod::OpenOk(connection::OpenOk {}), batch);
                 Ok(Some((self.agreed.clone(), vhost)))
             }
-            _ => Err(out_of_order(id).into()),
+            _ => Err(self.out_of_order(id).into()),
         }
     }
 
@@ -175,6 +175,16 @@ impl Handshake {
         }
         self.agreed.user = user.into();
         Ok(())
+    }
+
+    fn out_of_order(&self, id: (u16, u16)) -> Exception {
+        let state = match self.awaited {
+            Awaited::StartOk => "starting",
+            Awaited::TuneOk => "tuning",
+            Awaited::Open => "opening",
+        };
+        let text = format!("unexpected method in connection state {state}");
+        Exception::channel_error(&text, id)
     }
 
     fn refuse(&self, mechanism: &str) -> Failed {
@@ -232,9 +242,6 @@ pub fn send(method: AMQPMethod, batch: &mut Batch) {
     }
 }
 
-fn out_of_order(id: (u16, u16)) -> Exception {
-    Exception::channel_error("unexpected method in connection state starting", id)
-}
 
 /// RabbitMQ: `rabbit_reader:validate_negotiated_integer_value`. 0 stands for no limit.
 fn check_negotiated(field: &str, client: u64, min: u64, server: u64) -> Result<(), Exception> {

@@ -16,7 +16,7 @@ use super::{
     batch::Batch,
     channel::{Channel, Handled},
     content::{Assembly, whole},
-    exception::{Exception, MethodId, Reply},
+    exception::{Exception, Reply},
     session::{Barrier, Session},
 };
 
@@ -77,7 +77,10 @@ impl Running {
             };
             used += length;
             if frame.kind == FrameKind::Heartbeat {
-                continue;
+                if frame.channel == 0 {
+                    continue;
+                }
+                return Err(amqp_codec::Error::unexpected_frame(&frame).into());
             }
             if frame.channel == 0 {
                 if self.handle_connection_frame(&frame, batch)? {
@@ -183,7 +186,7 @@ impl Running {
     ) -> Result<bool, Exception> {
         use amqp_codec::protocol::connection::{self, AMQPMethod};
         if frame.kind != FrameKind::Method {
-            return Err(not_a_method());
+            return Err(amqp_codec::Error::unexpected_frame(frame).into());
         }
         let method = parse_method(frame.payload)?;
         let id = method.id();
@@ -195,12 +198,8 @@ impl Running {
                 Ok(false)
             }
             Method::Other(AMQPClass::Connection(AMQPMethod::CloseOk(_))) => Ok(false),
-            Method::Other(AMQPClass::Connection(_)) => Err(Exception::channel_error(
+            _ => Err(Exception::channel_error(
                 "unexpected method in connection state running",
-                id,
-            )),
-            _ => Err(Exception::command_invalid(
-                "only methods of class connection may be sent on channel 0",
                 id,
             )),
         }
@@ -325,17 +324,17 @@ impl Running {
         let Method::Other(AMQPClass::Channel(AMQPMethod::Open(_))) = method else {
             return Err(Exception::channel_error("expected 'channel.open'", id));
         };
-        self.open_channel(frame.channel, id, batch)
+        self.open_channel(frame.channel, batch)
     }
 
-    fn open_channel(&mut self, number: u16, id: MethodId, batch: &mut Batch) -> Handled {
+    fn open_channel(&mut self, number: u16, batch: &mut Batch) -> Handled {
         let open = self.channels.iter().flatten().count();
         if number > self.channel_max || open >= usize::from(self.channel_max) {
             let text = format!(
                 "number of channels opened ({open}) has reached the negotiated channel_max ({})",
                 self.channel_max
             );
-            return Err(Exception::not_allowed(&text, id));
+            return Err(Exception::not_allowed(&text, (0, 0)));
         }
         let index = usize::from(number);
         if self.channels.len() <= index {
