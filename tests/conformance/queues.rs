@@ -333,6 +333,44 @@ fn words_that_an_argument_does_not_know_are_406() {
 }
 
 #[test]
+fn a_quorum_queue_is_durable_shared_and_has_a_name() {
+    let mut peer = Peer::connect();
+    let name = unique("quorum");
+    let quorum = || queue::Declare {
+        arguments: table([("x-queue-type", longstr("quorum"))]),
+        ..durable_queue(&name)
+    };
+    let text = |what: &str| {
+        format!("PRECONDITION_FAILED - invalid property '{what}' for queue '{name}' in vhost '/'")
+    };
+    let transient = queue::Declare {
+        durable: false,
+        ..quorum()
+    };
+    refused(&mut peer, transient, 406, &text("non-durable"));
+    let exclusive = queue::Declare {
+        exclusive: true,
+        ..quorum()
+    };
+    peer.send(1, exclusive);
+    let close = peer.expect::<crate::support::channel::Close>(1);
+    assert_eq!(close.reply_code, 406);
+    peer.send(1, crate::support::channel::CloseOk {});
+    peer.open_channel(1);
+    let nameless = queue::Declare {
+        queue: "".into(),
+        ..quorum()
+    };
+    refused(
+        &mut peer,
+        nameless,
+        406,
+        "PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue",
+    );
+    peer.close();
+}
+
+#[test]
 fn unknown_arguments_are_accepted() {
     let mut peer = Peer::connect();
     let name = unique("unknown");
