@@ -242,7 +242,6 @@ pub fn send(method: AMQPMethod, batch: &mut Batch) {
     }
 }
 
-
 /// RabbitMQ: `rabbit_reader:validate_negotiated_integer_value`. 0 stands for no limit.
 fn check_negotiated(field: &str, client: u64, min: u64, server: u64) -> Result<(), Exception> {
     let complaint = if client != 0 && client < min {

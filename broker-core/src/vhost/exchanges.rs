@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amqp_codec::{AMQPValue, FieldTable};
 use parking_lot::{Mutex, RwLock};
 
-use super::{Vhost, check_name, records, strip_line_ends};
+use super::{Vhost, check_exchange_name, check_name, records, strip_line_ends};
 use crate::{
     Error,
     definitions::DestinationKind,
@@ -159,7 +159,11 @@ impl Vhost {
             return Ok(Ticket::NONE);
         }
         check_name("exchange", &declaration.name)?;
-        self.check_alternate(&declaration)?;
+        check_exchange_name(
+            &declaration.arguments,
+            "alternate-exchange",
+            &self.exchange_text(&declaration.name),
+        )?;
         let ticket = if declaration.durable {
             self.write_definitions(vec![records::put_exchange(&self.name, &declaration)?])?
         } else {
@@ -300,18 +304,6 @@ impl Vhost {
             &declared.arguments,
             &["alternate-exchange"],
         )
-    }
-
-    fn check_alternate(&self, declaration: &ExchangeDeclaration) -> Result<(), Error> {
-        let given = declaration.arguments.inner().get("alternate-exchange");
-        match given {
-            None | Some(AMQPValue::LongString(_)) => Ok(()),
-            Some(other) => Err(Error::PreconditionFailed(format!(
-                "invalid type '{}' for arg 'alternate-exchange' in {}",
-                crate::arguments::type_name(other),
-                self.exchange_text(&declaration.name)
-            ))),
-        }
     }
 }
 

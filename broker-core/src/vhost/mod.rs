@@ -19,6 +19,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use amqp_codec::{AMQPValue, FieldTable};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
@@ -173,6 +174,17 @@ fn check_name(kind: &str, name: &str) -> Result<(), Error> {
         )));
     }
     Ok(())
+}
+
+/// Refuses an argument that names an exchange and is no string.
+fn check_exchange_name(arguments: &FieldTable, key: &str, resource: &str) -> Result<(), Error> {
+    match arguments.inner().get(key) {
+        None | Some(AMQPValue::LongString(_)) => Ok(()),
+        Some(other) => Err(Error::PreconditionFailed(format!(
+            "invalid type '{}' for arg '{key}' in {resource}",
+            crate::arguments::type_name(other),
+        ))),
+    }
 }
 
 /// RabbitMQ takes line ends out of the names that are declared.

@@ -1,11 +1,16 @@
 //! Declaring and deleting queues.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
-use amqp_codec::FieldTable;
+use amqp_codec::{AMQPValue, FieldTable};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{Vhost, check_name, exchanges::Destination, records, strip_line_ends};
+use super::{
+    Vhost, check_exchange_name, check_name, exchanges::Destination, records, strip_line_ends,
+};
 use crate::{
     Error,
     outbox::Event,
@@ -15,6 +20,12 @@ use crate::{
     },
     store::{QueueId, Ticket},
 };
+
+/// The argument with which a client chooses how the names that the broker makes begin (RabbitMQ 4.3).
+const NAME_PREFIX: &str = "x-name-prefix";
+
+/// Bytes of [`NAME_PREFIX`], RabbitMQ's limit: the whole has to fit into a short string.
+const LONGEST_NAME_PREFIX: usize = 64;
 
 /// What `queue.declare` says.
 #[derive(Debug, Clone)]
@@ -46,13 +57,17 @@ impl Vhost {
         declaration.name = strip_line_ends(&declaration.name);
         // RabbitMQ: an exclusive queue cannot outlive its connection, so it is never durable.
         declaration.durable &= !declaration.exclusive;
-        if declaration.name.is_empty() {
-            declaration.name = server_named();
+        let prefix = take_name_prefix(&mut declaration.arguments);
+        let chosen = declaration.name.is_empty();
+        if chosen {
+            declaration.name = server_named(&prefix)?;
         } else {
-            self.check_declarable(&declaration, by)?;
+            check_name("queue", &declaration.name)?;
+            if let Some(existing) = self.queue(&declaration.name) {
+                self.check_same(&existing, &declaration, by)?;
+            }
         }
-        let arguments =
-            QueueArguments::parse(&declaration.arguments, &self.queue_text(&declaration.name))?;
+        let arguments = self.check_arguments(&declaration, chosen)?;
         let _turn = self.topology.lock();
         if let Some(existing) = self.queue(&declaration.name) {
             self.check_same(&existing, &declaration, by)?;
@@ -208,15 +223,20 @@ impl Vhost {
         Ok((count, ticket))
     }
 
-    fn check_declarable(
+    fn check_arguments(
         &self,
         declaration: &QueueDeclaration,
-        by: ConnectionId,
-    ) -> Result<(), Error> {
-        match self.queue(&declaration.name) {
-            Some(existing) => self.check_same(&existing, declaration, by),
-            None => check_name("queue", &declaration.name),
+        server_named: bool,
+    ) -> Result<QueueArguments, Error> {
+        let text = self.queue_text(&declaration.name);
+        check_exchange_name(&declaration.arguments, "x-dead-letter-exchange", &text)?;
+        let arguments = QueueArguments::parse(&declaration.arguments, &text)?;
+        if server_named {
+            arguments.check_server_named()?;
         }
+        let (durable, exclusive) = (declaration.durable, declaration.exclusive);
+        arguments.check_properties(&text, durable, exclusive, declaration.auto_delete)?;
+        Ok(arguments)
     }
 
     /// RabbitMQ: `rabbit_amqqueue:assert_equivalence`.
@@ -251,9 +271,32 @@ impl Vhost {
     }
 }
 
-/// A name that no client can have chosen: RabbitMQ's prefix and 128 random bits.
-fn server_named() -> String {
-    format!("amq.gen-{}", random_name())
+/// Takes `x-name-prefix` out of the arguments: it concerns the name and does not belong to the queue.
+fn take_name_prefix(arguments: &mut FieldTable) -> String {
+    let Some(given) = arguments.inner().get(NAME_PREFIX).cloned() else {
+        return String::new();
+    };
+    let rest = arguments.inner().clone().into_iter();
+    let rest = rest.filter(|(key, _)| key.as_str() != NAME_PREFIX);
+    *arguments = FieldTable::from(rest.collect::<BTreeMap<_, _>>());
+    match given {
+        AMQPValue::LongString(prefix) => strip_line_ends(&prefix.to_string()),
+        _ => String::new(),
+    }
+}
+
+/// A name that no client can have chosen: a prefix and 128 random bits.
+fn server_named(prefix: &str) -> Result<String, Error> {
+    let prefix = match prefix {
+        "" => "amq.gen",
+        long if long.len() > LONGEST_NAME_PREFIX => {
+            return Err(Error::PreconditionFailed(format!(
+                "Queue name prefix '{long}' exceeds the {LONGEST_NAME_PREFIX}-byte limit"
+            )));
+        }
+        prefix => prefix,
+    };
+    Ok(format!("{prefix}-{}", random_name()))
 }
 
 /// 128 random bits in the letters that RabbitMQ uses for generated names.

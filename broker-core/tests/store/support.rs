@@ -60,13 +60,7 @@ pub fn commit(store: &dyn MessageStore, operations: impl IntoIterator<Item = Ope
 }
 
 pub fn message(body: &[u8]) -> Message {
-    Message::new(
-        "amq.topic",
-        "a.key",
-        &[0x18, 0, 0, 0, 0, 0, 2],
-        body,
-        true,
-    )
+    Message::new("amq.topic", "a.key", &[0x18, 0, 0, 0, 0, 0, 2], body, true)
 }
 
 pub fn enqueue(queue: u64, position: Position, body: &[u8]) -> Operation {
