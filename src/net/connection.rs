@@ -5,7 +5,7 @@
 //! not take. Nothing awaits between the socket and the queues.
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
     future::poll_fn,
     io,
     pin::Pin,
@@ -39,16 +39,15 @@ const PENDING_OUTPUT: usize = 1024 * 1024;
 const KEPT: usize = 4096;
 
 /// The buffers of a worker thread.
+#[derive(Default)]
 struct Scratch {
     batch: Batch,
     input: Vec<u8>,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        batch: Batch::default(),
-        input: Vec::new(),
-    });
+    /// Empty while a connection has it: should that one panic, nothing half done is left to the next.
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
 /// What connections share.
@@ -86,7 +85,7 @@ pub async fn run(stream: TcpStream, serving: Serving) {
     };
     poll_fn(|cx| driver.poll(cx)).await;
     match driver.end {
-        Some(End::Lost(error)) => tracing::debug!(%peer, %error, "connection lost"),
+        Some(End::Lost(ref error)) => tracing::debug!(%peer, %error, "connection lost"),
         _ => tracing::debug!(%peer, "connection ended"),
     }
 }
@@ -116,20 +115,33 @@ struct Driver {
     end: Option<End>,
 }
 
+/// However the task ends, also by a panic or with the runtime: what the connection held goes back.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let mut batch = Batch {
+            now: self.clock.now(),
+            ..Batch::default()
+        };
+        self.machine.terminate(&mut batch);
+    }
+}
+
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let polled = self.poll_turns(&mut scratch, cx);
+        scratch.batch.trim();
+        SCRATCH.set(Some(scratch));
+        polled
+    }
+
+    fn poll_turns(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            let progress = SCRATCH.with_borrow_mut(|scratch| {
-                scratch.batch.now = self.clock.now();
-                let progress = self.turn(scratch, cx);
-                if self.end.is_some() {
-                    self.machine.terminate(&mut scratch.batch);
-                    scratch.batch.out.clear();
-                }
-                scratch.batch.trim();
-                progress
-            });
+            scratch.batch.now = self.clock.now();
+            let progress = self.turn(scratch, cx);
             if self.end.is_some() {
+                self.machine.terminate(&mut scratch.batch);
+                scratch.batch.out.clear();
                 return Poll::Ready(());
             }
             if !progress {
