@@ -1,7 +1,7 @@
 //! The broker: its vhosts, users and connections, and what they share.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -65,6 +65,8 @@ pub struct Broker {
     shared: Shared,
     /// Why publishers are blocked now, if they are.
     blocked: Mutex<Option<Arc<str>>>,
+    /// Why every connection has to close, once the broker stops.
+    stopping: OnceLock<Arc<str>>,
 }
 
 impl Broker {
@@ -87,6 +89,7 @@ impl Broker {
                 expiries: Arc::new(Expiries::default()),
             },
             blocked: Mutex::new(None),
+            stopping: OnceLock::new(),
         };
         if broker.shared.definitions.list(Kind::Vhost).is_empty() {
             broker.first_start()?;
@@ -157,7 +160,11 @@ impl Broker {
         if let Some(reason) = &*blocked {
             entry.outbox.post(Event::Blocked(Arc::clone(reason)));
         }
-        self.connections.insert(id, entry);
+        self.connections.insert(id, Arc::clone(&entry));
+        // After it is in the list: whoever stops the broker now either sees the connection or is seen by it.
+        if let Some(reason) = self.stopping.get() {
+            entry.outbox.post(Event::Close(Arc::clone(reason)));
+        }
     }
 
     /// Takes a connection out.
@@ -195,12 +202,17 @@ impl Broker {
         totals
     }
 
-    /// Asks every connection to close with 320 and this text.
+    /// The broker stops: asks every connection, and any that still opens, to close with 320 and this text.
     pub fn close_connections(&self, reason: &str) {
-        let reason: Arc<str> = reason.into();
+        let reason = self.stopping.get_or_init(|| reason.into());
         for connection in &self.connections {
-            connection.outbox.post(Event::Close(Arc::clone(&reason)));
+            connection.outbox.post(Event::Close(Arc::clone(reason)));
         }
+    }
+
+    /// Whether the broker stops: nobody needs to log in any more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get().is_some()
     }
 
     /// Starts an alarm: connections that publish are blocked and told so.

@@ -38,6 +38,10 @@ const HANDSHAKE_FRAME_MAX: usize = 65_536;
 /// Milliseconds that a client has to answer `connection.close`.
 const CLOSING_TIMEOUT: Millis = 5_000;
 
+/// Milliseconds after which a connection that has not logged in looks whether the broker stops: it is in no list yet,
+/// so nobody tells it.
+const STOP_CHECK: Millis = 1_000;
+
 enum Phase {
     Header,
     Handshake(Handshake),
@@ -55,6 +59,7 @@ pub struct Connection {
     outbox: Arc<Outbox>,
     phase: Phase,
     login_until: Millis,
+    stop_check_at: Millis,
     /// Milliseconds between heartbeats, 0 for none.
     heartbeat: Millis,
     received_at: Millis,
@@ -72,6 +77,7 @@ impl Connection {
         Self {
             broker,
             login_until: now + settings.login_timeout,
+            stop_check_at: now + STOP_CHECK,
             settings,
             peer,
             local,
@@ -310,7 +316,7 @@ impl Connection {
     /// When [`Self::handle_timeout`] is to be called.
     pub fn poll_timeout(&self) -> Option<Millis> {
         match &self.phase {
-            Phase::Header | Phase::Handshake(_) => Some(self.login_until),
+            Phase::Header | Phase::Handshake(_) => Some(self.login_until.min(self.stop_check_at)),
             Phase::Closing { until } => Some(*until),
             Phase::Running(_) if self.heartbeat > 0 => {
                 let send = self.sent_at + self.heartbeat / 2;
@@ -329,6 +335,10 @@ impl Connection {
                 tracing::warn!(peer = %self.peer, "login took too long: connection closed");
                 self.phase = Phase::Closed;
             }
+            Phase::Header | Phase::Handshake(_) if self.broker.is_stopping() => {
+                self.phase = Phase::Closed;
+            }
+            Phase::Header | Phase::Handshake(_) => self.stop_check_at = now + STOP_CHECK,
             Phase::Closing { until } if now >= *until => self.phase = Phase::Closed,
             Phase::Running(_) if self.heartbeat > 0 => self.handle_heartbeat_time(batch),
             _ => {}
