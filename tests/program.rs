@@ -5,12 +5,16 @@
     reason = "helpers of tests, outside of test functions"
 )]
 
+mod support;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+
+use support::{Login, Peer};
 
 /// How long a step may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -139,8 +143,9 @@ fn a_start_says_where_the_data_is_and_where_it_listens() {
         line.ends_with(folder.path().canonicalize().unwrap().to_str().unwrap()),
         "{line}"
     );
+    let amqp = broker.address_in_line_with("listening for AMQP 0-9-1 on ");
     let http = broker.address_in_line_with("listening for HTTP on ");
-    assert_ne!(http.port(), 0);
+    assert!(amqp.port() != 0 && http.port() != 0);
     assert!(broker.line_with("ready").ends_with(concat!(
         "Leveret ",
         env!("CARGO_PKG_VERSION"),
@@ -166,15 +171,40 @@ fn the_http_port_answers_with_the_page_and_asks_for_credentials() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Running::start(folder.path(), &[]);
     let http = broker.address_in_line_with("listening for HTTP on ");
-    assert!(get(http, "/").starts_with("HTTP/1.1 200 OK\r\n"));
-    assert!(get(http, "/api/overview").starts_with("HTTP/1.1 401 Unauthorized\r\n"));
+    assert!(get(http, "/", "").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(get(http, "/api/overview", "").starts_with("HTTP/1.1 401 Unauthorized\r\n"));
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+#[test]
+fn the_overview_counts_what_there_is_and_says_where_it_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Running::start(folder.path(), &[]);
+    let amqp = broker.address_in_line_with("listening for AMQP 0-9-1 on ");
+    let http = broker.address_in_line_with("listening for HTTP on ");
+    let mut peer = Peer::tcp_to(amqp).opened(&Login::default());
+    peer.open_channel(1);
+    peer.open_channel(2);
+    let queue = peer.fresh_queue(1, "counted");
+    peer.consume(1, &queue, "counter");
+    let guest = "Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n";
+    let answer = get(http, "/api/overview", guest);
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let overview: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        overview["object_totals"],
+        serde_json::json!({ "connections": 1, "channels": 2, "exchanges": 7, "queues": 1, "consumers": 1 })
+    );
+    assert_eq!(overview["listeners"][0]["protocol"], "amqp");
+    assert_eq!(overview["listeners"][0]["port"], amqp.port());
+    assert_eq!(overview["listeners"][1]["protocol"], "http");
+    assert_eq!(overview["listeners"][1]["port"], http.port());
+}
+
+fn get(address: SocketAddr, path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}\r\n"
     )
     .unwrap();
     let mut answer = String::new();
@@ -184,13 +214,17 @@ fn get(address: SocketAddr, path: &str) -> String {
 
 #[test]
 fn a_port_in_use_is_one_line_and_exit_code_1() {
-    let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    assert_eq!(
-        refusal(folder.path(), &["--http-listen", &address]),
-        format!("cannot listen for HTTP on {address}: another process is using this port")
-    );
+    for (flag, protocol) in [("--amqp-listen", "AMQP 0-9-1"), ("--http-listen", "HTTP")] {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            refusal(folder.path(), &[flag, &address]),
+            format!(
+                "cannot listen for {protocol} on {address}: another process is using this port"
+            )
+        );
+    }
 }
 
 #[test]
@@ -234,25 +268,46 @@ fn sigterm_and_sigint_end_it_with_exit_code_0() {
     }
 }
 
-/// Sends requests until the broker, which cannot get rid of its answers, takes no more: it has to wait for this
-/// connection when it stops.
-fn client_that_does_not_read(address: SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_write_timeout(Some(Duration::from_millis(500)))
-        .unwrap();
-    let requests = "GET /style.css HTTP/1.1\r\nHost: here\r\n\r\n".repeat(1000);
-    while stream.write_all(requests.as_bytes()).is_ok() {}
-    stream
+#[test]
+fn a_stop_closes_connections_with_320() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = Running::start(folder.path(), &[]);
+    let amqp = broker.address_in_line_with("listening for AMQP 0-9-1 on ");
+    let mut peer = Peer::tcp_to(amqp).opened(&Login::default());
+    broker.signal("TERM");
+    let close = peer.expect_close_with_code(320);
+    assert_eq!(
+        close.reply_text.as_str(),
+        "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"
+    );
+    assert_eq!((close.class_id, close.method_id), (0, 0));
+    peer.expect_end();
+    assert_eq!(broker.wait().code(), Some(0));
+    broker.line_with("stopped");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = Running::start(folder.path(), &[]);
+    let amqp = broker.address_in_line_with("listening for AMQP 0-9-1 on ");
+    let _silent = Peer::tcp_to(amqp);
+    let mut greeted = Peer::tcp_to(amqp);
+    greeted.greet();
+    broker.signal("TERM");
+    assert_eq!(broker.wait().code(), Some(0));
+    broker.line_with("SIGTERM: stopping");
+    let next = broker.lines.recv_timeout(PATIENCE).unwrap();
+    assert!(next.ends_with("stopped"), "{next}");
 }
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut broker = Running::start(folder.path(), &[]);
-    let http = broker.address_in_line_with("listening for HTTP on ");
-    broker.line_with("ready");
-    let _deaf = client_that_does_not_read(http);
+    let amqp = broker.address_in_line_with("listening for AMQP 0-9-1 on ");
+    // It never answers connection.close, so the broker has to wait for it.
+    let _deaf = Peer::tcp_to(amqp).opened(&Login::default());
     broker.signal("TERM");
     broker.line_with("SIGTERM: stopping");
     broker.signal("INT");
