@@ -1,0 +1,93 @@
+//! `leveret perf` against the real broker: what it reports is what happened.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside of test functions"
+)]
+
+mod support;
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use support::Broker;
+
+fn perf(broker: &Broker, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_leveret"))
+        .args(["perf", "--uri", &broker.amqp_uri()])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn report(broker: &Broker, arguments: &[&str]) -> Value {
+    let output = perf(broker, arguments);
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+const SHORT: [&str; 5] = ["--json", "--duration", "1", "--warm-up", "0"];
+
+#[test]
+fn perf_reports_deliveries_latency_and_the_brokers_cpu() {
+    let broker = Broker::start();
+    let pid = broker.pid().unwrap().to_string();
+    let arguments = [&SHORT[..], &["--rate", "500", "--broker-pid", &pid]].concat();
+    let report = report(&broker, &arguments);
+    assert!(report["delivered"].as_u64().unwrap() > 100, "{report}");
+    assert!(report["latency_us"].is_object(), "{report}");
+    assert!(report["broker_cpu_seconds_per_million"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn perf_counts_confirms_of_persistent_messages() {
+    let broker = Broker::start();
+    let load = ["--persistent", "--confirm-window", "10", "--ack-batch", "5"];
+    let report = report(&broker, &[&SHORT[..], &load].concat());
+    let confirmed = report["confirmed"].as_u64().unwrap();
+    assert!(confirmed > 0, "{report}");
+    assert_eq!(report["refused"].as_u64(), Some(0));
+}
+
+#[test]
+fn perf_fills_a_queue_and_drains_it() {
+    let broker = Broker::start();
+    let queue = [
+        "--queue-prefix",
+        "backlog",
+        "--messages",
+        "1000",
+        "--persistent",
+        "--json",
+    ];
+    let fill = [&queue[..], &["--consumers", "0", "--keep"]].concat();
+    assert_eq!(report(&broker, &fill)["published"].as_u64(), Some(1000));
+    let drain = [&queue[..], &["--publishers", "0"]].concat();
+    assert_eq!(report(&broker, &drain)["delivered"].as_u64(), Some(1000));
+}
+
+#[test]
+fn perf_opens_idle_connections_and_declares_queues() {
+    let broker = Broker::start();
+    for mode in [
+        ["--idle-connections", "20"],
+        ["--declare-queues", "200"],
+        ["--churn", "20"],
+    ] {
+        let output = perf(&broker, &[&mode[..], &["--duration", "1"]].concat());
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[test]
+fn perf_says_in_one_line_why_it_cannot_log_in() {
+    let broker = Broker::start();
+    let uri = format!("amqp://guest:wrong@127.0.0.1:{}/%2f", broker.amqp_port());
+    let output = Command::new(env!("CARGO_BIN_EXE_leveret"))
+        .args(["perf", "--uri", &uri])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("ACCESS_REFUSED"), "{error}");
+}
