@@ -1,24 +1,9 @@
-//! The `leveret` binary: a message broker that speaks AMQP 0-9-1.
-//!
-//! [`cli`] decides what to do and [`config`] how; [`serve`] runs the broker from start to stop; [`perf`] measures one.
-
-mod cli;
-mod clock;
-mod config;
-mod data_dir;
-mod error;
-mod logging;
-mod management;
-mod net;
-mod perf;
-mod protocol;
-mod serve;
-mod signals;
-mod stores;
+//! The `leveret` binary: a message broker that speaks AMQP 0-9-1. What it does is in the library beside it.
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use leveret::cli::Cli;
 
 /// Small allocations dominate a broker's work; mimalloc does them at less cost than the system's allocator, and gives
 /// memory freed by another thread back to its owner without a lock.
@@ -26,7 +11,7 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().run() {
+    match Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
             eprintln!("leveret: {error}");

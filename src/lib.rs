@@ -1,0 +1,19 @@
+//! The `leveret` binary as a library: a message broker that speaks AMQP 0-9-1.
+//!
+//! [`cli`] decides what to do and `config` how; `serve` runs the broker from start to stop; `perf` measures one. All of
+//! it is here rather than in the binary, so that tests and fuzz targets reach [`protocol`], the state machine of a
+//! connection. It is no interface for other programs: nothing here is kept stable.
+
+pub mod cli;
+mod clock;
+mod config;
+mod data_dir;
+pub mod error;
+mod logging;
+mod management;
+mod net;
+mod perf;
+pub mod protocol;
+mod serve;
+mod signals;
+mod stores;
