@@ -257,11 +257,27 @@ impl Consumers {
     /// Puts everything staged into the outboxes, one lock each. `undeliverable` gets what was staged for connections
     /// that are gone. Returns true when an outbox that had no room has been emptied meanwhile: offer again.
     pub fn flush(&mut self, undeliverable: &mut Vec<Entry>) -> bool {
-        for index in self.touched.drain(..) {
-            let Some(consumer) = consumer_mut(&mut self.slots, index) else {
+        let Self { slots, touched, .. } = self;
+        if touched.len() > 1 {
+            touched.sort_unstable_by_key(|&index| outbox_of(slots, index));
+        }
+        let mut rest = touched.drain(..).peekable();
+        while let Some(index) = rest.next() {
+            let mut staged = take_staged(slots, index);
+            let outbox = outbox_of(slots, index);
+            let mut joined = false;
+            while let Some(other) = rest.next_if(|&other| outbox_of(slots, other) == outbox) {
+                staged.append(&mut take_staged(slots, other));
+                joined = true;
+            }
+            if joined {
+                // A channel gets a queue's messages in order, whichever of its consumers they are for (AMQP 0-9-1,
+                // 4.7). Messages leave a queue by rising position.
+                staged.sort_by_key(|delivery| delivery.entry.position);
+            }
+            let Some(consumer) = consumer_mut(slots, index) else {
                 continue;
             };
-            let mut staged = std::mem::take(&mut consumer.staged);
             if !consumer.subscription.outbox.deliver(&mut staged) {
                 undeliverable.extend(staged.drain(..).map(|d| d.entry));
             }
@@ -269,6 +285,7 @@ impl Consumers {
                 consumer.staged = staged;
             }
         }
+        drop(rest);
         let mut again = false;
         for index in std::mem::take(&mut self.starved) {
             let waits = consumer_mut(&mut self.slots, index)
@@ -325,6 +342,17 @@ pub struct Offer {
     index: u32,
     /// The delivery counts as settled when it is sent.
     pub no_ack: bool,
+}
+
+/// The deliveries staged for a consumer. The vector goes with them.
+fn take_staged(slots: &mut [Slot], index: u32) -> Vec<Delivery> {
+    consumer_mut(slots, index).map_or_else(Vec::new, |c| std::mem::take(&mut c.staged))
+}
+
+/// Tells apart the outboxes that consumers deliver to.
+fn outbox_of(slots: &[Slot], index: u32) -> Option<*const Outbox> {
+    let consumer = slots.get(index as usize)?.consumer.as_ref()?;
+    Some(Arc::as_ptr(&consumer.subscription.outbox))
 }
 
 fn consumer_mut(slots: &mut [Slot], index: u32) -> Option<&mut Consumer> {
