@@ -52,11 +52,6 @@ impl Limits {
         self.max_length != usize::MAX || self.max_bytes != usize::MAX
     }
 
-    /// Whether one more message would exceed a limit.
-    pub fn reached(&self, count: usize, bytes: usize) -> bool {
-        count >= self.max_length || bytes >= self.max_bytes
-    }
-
     /// Whether a limit is exceeded.
     pub fn exceeded(&self, count: usize, bytes: usize) -> bool {
         count > self.max_length || bytes > self.max_bytes

@@ -237,6 +237,12 @@ impl Queue {
         });
     }
 
+    /// Whether the queue would refuse this many messages with this many bytes of body between them, were they published
+    /// now.
+    pub fn refuses(&self, count: usize, bytes: usize) -> bool {
+        self.state.lock().refuses(count, bytes)
+    }
+
     /// Settles deliveries of one consumer (none for `basic.get`) for good.
     pub fn settle<'a>(
         self: &Arc<Self>,
@@ -304,6 +310,7 @@ impl Queue {
         self.change(now, work, |state, effects| {
             state.requeue(seen);
             state.undeliver(unseen);
+            state.drop_excess(effects);
             for &(consumer, count) in credit {
                 state.release(consumer, count);
             }

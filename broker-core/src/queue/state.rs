@@ -60,7 +60,7 @@ impl QueueState {
         self.ready.len() + self.returned.len()
     }
 
-    /// Bytes of the messages that wait for a consumer.
+    /// Bytes of the bodies that wait for a consumer, as `x-max-length-bytes` counts them.
     pub fn ready_bytes(&self) -> usize {
         self.ready_bytes
     }
@@ -89,7 +89,7 @@ impl QueueState {
     pub fn recover(&mut self, position: Position, message: Message, now: Millis) {
         self.next_position = self.next_position.max(position + 1);
         let entry = self.entry_at(position, message, now, true);
-        self.ready_bytes += entry.message.size();
+        self.ready_bytes += entry.message.body().len();
         self.ready.push_back(entry);
     }
 
@@ -118,7 +118,13 @@ impl QueueState {
             return;
         }
         let stored = self.stores(&message);
+        let refused = self.refuses(1, message.body().len());
         let entry = self.entry_at(position, message, now, stored);
+        if refused {
+            effects.operations.extend(entry.settlement(self.id));
+            self.refuse(entry.message, now, effects);
+            return;
+        }
         self.push(entry);
         if self.limits.length_limited() {
             self.dispatch(now, effects);
@@ -139,7 +145,7 @@ impl QueueState {
             return;
         }
         for (index, message) in messages.enumerate() {
-            if self.limits.rejects_publishes() && self.is_full() {
+            if self.refuses(1, message.body().len()) {
                 refused.push(index);
                 self.refuse(message, now, effects);
                 continue;
@@ -171,7 +177,9 @@ impl QueueState {
         }
         loop {
             self.consumers.begin();
-            while self.expire(now, effects) {
+            // What expires at this very moment may still go to a consumer that waits: a time to live of 0 means now or
+            // never (<https://www.rabbitmq.com/docs/ttl>).
+            while self.expire_before(now, effects) {
                 let Some(offer) = self.consumers.offer() else {
                     break;
                 };
@@ -191,18 +199,23 @@ impl QueueState {
                 self.put_back(entry);
             }
             if !again {
-                return;
+                break;
             }
         }
+        self.expire(now, effects);
     }
 
     /// Drops or dead-letters what has expired at the front. Returns whether a live message is there.
     pub fn expire(&mut self, now: Millis, effects: &mut Effects) -> bool {
+        self.expire_before(now.saturating_add(1), effects)
+    }
+
+    fn expire_before(&mut self, limit: Millis, effects: &mut Effects) -> bool {
         loop {
             let Some(front) = self.front() else {
                 return false;
             };
-            if front.expires_at > now {
+            if front.expires_at >= limit {
                 return true;
             }
             let Some(entry) = self.pop() else {
@@ -250,7 +263,14 @@ impl QueueState {
         }
     }
 
-    /// Brings deliveries back to their places, flagged as redelivered. The caller dispatches.
+    /// Whether a full queue would refuse this many messages with this many bytes of body between them.
+    pub fn refuses(&self, count: usize, bytes: usize) -> bool {
+        let count = self.ready_count().saturating_add(count);
+        let bytes = self.ready_bytes.saturating_add(bytes);
+        self.limits.rejects_publishes() && self.limits.exceeded(count, bytes)
+    }
+
+    /// Brings deliveries back to their places, flagged as redelivered. The caller makes room and dispatches.
     pub fn requeue(&mut self, entries: impl Iterator<Item = Entry>) {
         for mut entry in entries {
             self.unacknowledged = self.unacknowledged.saturating_sub(1);
@@ -338,7 +358,7 @@ impl QueueState {
     }
 
     fn push(&mut self, entry: Entry) {
-        self.ready_bytes += entry.message.size();
+        self.ready_bytes += entry.message.body().len();
         self.ready.push_back(entry);
     }
 
@@ -346,7 +366,7 @@ impl QueueState {
         if self.deleted {
             return;
         }
-        self.ready_bytes += entry.message.size();
+        self.ready_bytes += entry.message.body().len();
         self.returned.insert(entry.position, entry);
     }
 
@@ -359,15 +379,15 @@ impl QueueState {
             Some((_, entry)) => entry,
             None => self.ready.pop_front()?,
         };
-        self.ready_bytes -= entry.message.size();
+        self.ready_bytes -= entry.message.body().len();
         Some(entry)
     }
 
-    fn is_full(&self) -> bool {
-        self.limits.reached(self.ready_count(), self.ready_bytes)
-    }
-
-    fn drop_excess(&mut self, effects: &mut Effects) {
+    /// Makes room at the front if the length limits are exceeded and the queue does not refuse publishes instead.
+    pub fn drop_excess(&mut self, effects: &mut Effects) {
+        if self.limits.rejects_publishes() {
+            return;
+        }
         while self.limits.exceeded(self.ready_count(), self.ready_bytes) {
             let Some(entry) = self.pop() else { return };
             self.bury(entry, DeadReason::MaxLength, effects);
