@@ -113,8 +113,10 @@ impl Channel {
     ) {
         let number = self.number_publish(batch);
         if route.queues.is_empty() {
-            if mandatory {
-                self.return_message(&message, 312, "NO_ROUTE", session, batch);
+            match &mut self.transaction {
+                _ if !mandatory => {}
+                Some(pending) => pending.unroutable.push(message),
+                None => self.return_message(&message, 312, "NO_ROUTE", session, batch),
             }
             return;
         }
@@ -181,7 +183,7 @@ impl Channel {
         }
     }
 
-    fn return_message(
+    pub(super) fn return_message(
         &self,
         message: &Message,
         code: u16,

@@ -26,6 +26,8 @@ use super::{
 pub struct Pending {
     /// Publishes and where they go.
     pub publishes: Vec<(Message, Arc<Route>)>,
+    /// Mandatory publishes that go nowhere: returned by the commit, forgotten by a rollback.
+    pub unroutable: Vec<Message>,
     /// Answers to deliveries, by delivery tag.
     pub answers: Vec<(u64, Outcome, Unacked)>,
 }
@@ -78,7 +80,15 @@ impl Channel {
         session: &mut Session,
         batch: &mut Batch,
     ) -> Handled {
-        let pending = std::mem::take(self.pending(id)?);
+        let pending = self.pending(id)?;
+        if Transaction::would_be_refused(&pending.publishes) {
+            // RabbitMQ's text, though here nothing was completed: closing the channel rolls back.
+            return Err(Exception::precondition_failed("partial tx completion", id));
+        }
+        let pending = std::mem::take(pending);
+        for message in &pending.unroutable {
+            self.return_message(message, 312, "NO_ROUTE", session, batch);
+        }
         let mut transaction = Transaction {
             publishes: pending.publishes,
             settlements: Vec::with_capacity(pending.answers.len()),

@@ -44,6 +44,27 @@ pub struct Transaction {
     pub settlements: Vec<Settlement>,
 }
 
+impl Transaction {
+    /// Whether a full queue would refuse one of these messages. Then none is to be published: all or nothing.
+    pub fn would_be_refused(publishes: &[(Message, Arc<Route>)]) -> bool {
+        let mut loads: Vec<(&Arc<Queue>, usize, usize)> = Vec::new();
+        for (message, route) in publishes.iter().filter(|(_, route)| route.refuses) {
+            for queue in &route.queues {
+                let bytes = message.body().len();
+                match loads.iter_mut().find(|load| Arc::ptr_eq(load.0, queue)) {
+                    Some((_, count, total)) => {
+                        *count += 1;
+                        *total += bytes;
+                    }
+                    None => loads.push((queue, 1, bytes)),
+                }
+            }
+        }
+        let mut loads = loads.into_iter();
+        loads.any(|(queue, count, bytes)| queue.refuses(count, bytes))
+    }
+}
+
 impl Vhost {
     /// Carries out a transaction. It is committed once `work.ticket` is durable.
     pub fn commit(&self, mut transaction: Transaction, now: Millis, work: &mut Work) {
