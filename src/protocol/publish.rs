@@ -360,7 +360,7 @@ fn check_expiration(expiration: Option<&str>) -> Handled {
         (Err(_), _) => "no_integer".to_owned(),
         (Ok(_), rest) if !rest.is_empty() => format!("{{leftover_string,{rest:?}}}"),
         (Ok(value), _) if value < 0 => format!("{{value_negative,{value}}}"),
-        (Ok(value), _) if value > MAX_EXPIRY => format!("{{value_too_big,{value}}}"),
+        (Ok(value), _) if value > MAX_EXPIRY => format!("{{value_too_large,{value}}}"),
         (Ok(_), _) => return Ok(()),
     };
     let text = format!("invalid expiration '{text}': {reason}");

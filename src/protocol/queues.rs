@@ -59,7 +59,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Declaring a direct reply-to address only asks whether somebody listens there.
+    /// Declaring a direct reply-to address only asks whether somebody listens there; the pseudo-queue itself is always
+    /// there (RabbitMQ: `rabbit_volatile_queue:declare`).
     fn declare_reply_queue(
         &mut self,
         method: &queue::Declare,
@@ -69,7 +70,7 @@ impl Channel {
     ) -> Handled {
         let name = method.queue.as_str();
         let exists = match name {
-            DIRECT_REPLY_TO => self.replies.is_some(),
+            DIRECT_REPLY_TO => true,
             address => session.vhost.reply_address_exists(address),
         };
         if !exists {
