@@ -8,12 +8,15 @@
     reason = "a failed step is a failed test, and its panic is the report"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
-
+mod acknowledge;
 mod bindings;
-mod carbon_copies;
+mod blocked;
 mod channels;
+mod confirms;
+mod consume;
+mod copies;
+mod dead_letter;
+mod direct_reply_to;
 mod durability;
 mod exchanges;
 mod exclusive;
@@ -22,9 +25,13 @@ mod headers;
 mod heartbeats;
 mod limits;
 mod malformed;
+mod publish;
 mod queues;
 mod routing;
 mod shutdown;
+#[path = "../support/mod.rs"]
+mod support;
+mod transactions;
 
 #[test]
 fn the_peer_writes_frames_as_the_specification_lays_them_out() {
