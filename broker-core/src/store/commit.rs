@@ -391,7 +391,8 @@ mod tests {
         let owner = Arc::new(Owner(Mutex::new(Some(recorder.commit())), recorder.clone()));
         let mut slot = owner.0.lock();
         if let Some(commit) = slot.as_ref() {
-            let ticket = commit.append(&mut vec![1], 10, Sync::Soon);
+            // Not `Soon`: were it durable before `notify`, the completion would run here, under `slot`.
+            let ticket = commit.append(&mut vec![1], 10, Sync::WhenAwaited);
             commit.notify(ticket, owner.clone());
         }
         MutexGuard::unlocked(&mut slot, || recorder.wait_for("dropped"));
