@@ -177,6 +177,14 @@ impl Channel {
     ) {
         self.number_publish(batch);
         let message = message("", published, &examined.properties);
+        if let Some(pending) = &mut self.transaction {
+            match session.vhost.reply_address_exists(message.routing_key()) {
+                true => pending.replies.push(message),
+                false if published.method.mandatory => pending.unroutable.push(message),
+                false => {}
+            }
+            return;
+        }
         let sent = session.vhost.reply(message.clone());
         if !sent && published.method.mandatory {
             self.return_message(&message, 312, "NO_ROUTE", session, batch);

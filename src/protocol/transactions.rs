@@ -26,6 +26,8 @@ use super::{
 pub struct Pending {
     /// Publishes and where they go.
     pub publishes: Vec<(Message, Arc<Route>)>,
+    /// Direct replies.
+    pub replies: Vec<Message>,
     /// Mandatory publishes that go nowhere: returned by the commit, forgotten by a rollback.
     pub unroutable: Vec<Message>,
     /// Answers to deliveries, by delivery tag.
@@ -86,6 +88,10 @@ impl Channel {
             return Err(Exception::precondition_failed("partial tx completion", id));
         }
         let pending = std::mem::take(pending);
+        for reply in pending.replies {
+            // Whoever asked may be gone by now; then nobody misses the answer.
+            session.vhost.reply(reply);
+        }
         for message in &pending.unroutable {
             self.return_message(message, 312, "NO_ROUTE", session, batch);
         }

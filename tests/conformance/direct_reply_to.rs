@@ -4,7 +4,7 @@ use crate::leveret_only;
 use crate::support::content::publish_to;
 use crate::support::operations::consume_from;
 use crate::support::{
-    AMQPProperties, Method, Peer, basic, durable_queue, foreign_broker, queue, unique,
+    AMQPProperties, Method, Peer, basic, durable_queue, foreign_broker, queue, tx, unique,
 };
 
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -292,6 +292,29 @@ fn a_reply_with_a_large_body_arrives_whole() {
     let body: Vec<u8> = (0..400_000).map(|at| (at % 241) as u8).collect();
     server.publish_with(1, "", &address, AMQPProperties::default(), &body);
     assert!(client.expect_delivery(1).body == body);
+    server.delete_queue(1, &queue);
+    client.close();
+    server.close();
+}
+
+#[test]
+fn a_reply_in_a_transaction_is_sent_at_commit() {
+    leveret_only!("RabbitMQ before 4.2 sent it at once");
+    let mut client = requester();
+    let mut server = Peer::connect();
+    let queue = server.fresh_shared_queue(1, "rpc");
+    client.confirm_select(1);
+    request(&mut client, 1, &queue, "request");
+    client.expect_confirms_to(1, 1);
+    let address = reply_address(&mut server, &queue);
+    server.call::<_, tx::SelectOk>(1, tx::Select {});
+    server.publish(1, "", &address, "rolled back");
+    server.call::<_, tx::RollbackOk>(1, tx::Rollback {});
+    server.publish(1, "", &address, "committed");
+    server.round_trip();
+    client.expect_nothing(1);
+    server.call::<_, tx::CommitOk>(1, tx::Commit {});
+    assert_eq!(client.expect_delivery(1).text(), "committed");
     server.delete_queue(1, &queue);
     client.close();
     server.close();
