@@ -26,7 +26,9 @@ mod heartbeats;
 mod limits;
 mod malformed;
 mod publish;
+mod queue_arguments;
 mod queues;
+mod random_methods;
 mod routing;
 mod shutdown;
 #[path = "../support/mod.rs"]

@@ -225,10 +225,15 @@ impl Broker {
 }
 
 impl Drop for Broker {
+    /// Ends the broker. One that panicked fails the test even if no client noticed: a task's panic ends a connection,
+    /// which a test of bad input takes for the right answer.
     fn drop(&mut self) {
         self.kill();
+        let log = self.log();
         if thread::panicking() {
-            eprintln!("--- the broker's log ---\n{}", self.log().join("\n"));
+            eprintln!("--- the broker's log ---\n{}", log.join("\n"));
+        } else if let Some(line) = log.iter().find(|line| line.contains("panicked at")) {
+            panic!("the broker panicked: {line}\n{}", log.join("\n"));
         }
     }
 }

@@ -209,3 +209,18 @@ pub fn header_bytes(channel: u16, body_size: u64, properties: AMQPProperties) ->
     };
     generate(&AMQPFrame::Header(channel, header))
 }
+
+/// A publish with its whole content as bytes; the body goes into one frame.
+pub fn publish_bytes(
+    channel: u16,
+    method: basic::Publish,
+    properties: AMQPProperties,
+    body: &[u8],
+) -> Vec<u8> {
+    let mut bytes = method_bytes(channel, method);
+    bytes.extend(header_bytes(channel, body.len() as u64, properties));
+    if !body.is_empty() {
+        bytes.extend(generate(&AMQPFrame::Body(channel, body.to_vec())));
+    }
+    bytes
+}

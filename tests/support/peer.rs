@@ -250,6 +250,39 @@ impl Peer {
         start.elapsed()
     }
 
+    /// Reads what comes within `pause` and drops it, but answers each channel.close and opens the channel again. False
+    /// when the connection has ended or is closed by the broker, which is answered too.
+    pub fn answer_closes(&mut self, pause: Duration) -> bool {
+        self.stream
+            .set_read_timeout(Some(pause))
+            .expect("a read timeout");
+        let mut chunk = [0; 65_536];
+        let open = match self.stream.read(&mut chunk) {
+            Ok(count) => {
+                self.unread.extend_from_slice(&chunk[..count]);
+                count > 0
+            }
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        };
+        while let Some(length) = whole_frame(&self.unread) {
+            let bytes: Vec<u8> = self.unread.drain(..length).collect();
+            let (_, frame) = parse_frame(&bytes[..]).expect("a frame that can be read");
+            match frame {
+                AMQPFrame::Method(0, AMQPClass::Connection(connection::AMQPMethod::Close(_))) => {
+                    self.try_send_bytes(&method_bytes(0, connection::CloseOk {}));
+                    return false;
+                }
+                AMQPFrame::Method(channel, AMQPClass::Channel(channel::AMQPMethod::Close(_))) => {
+                    let mut answer = method_bytes(channel, channel::CloseOk {});
+                    answer.extend(method_bytes(channel, channel::Open {}));
+                    self.try_send_bytes(&answer);
+                }
+                _ => {}
+            }
+        }
+        open
+    }
+
     #[track_caller]
     fn read_some(&mut self, deadline: Instant, wanted: &str) -> usize {
         let left = deadline.saturating_duration_since(Instant::now());
