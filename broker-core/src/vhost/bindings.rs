@@ -51,7 +51,7 @@ impl Vhost {
         let new = table.bind(&key.routing_key, &key.arguments, destination.clone())?;
         drop(table);
         if !new {
-            return Ok(Ticket::NONE);
+            return Ok(self.written());
         }
         destination.remember(key.clone());
         self.changed();
@@ -69,7 +69,7 @@ impl Vhost {
     pub fn unbind(&self, request: &BindingRequest, by: ConnectionId) -> Result<Ticket, Error> {
         let _turn = self.topology.lock();
         let (source, destination) = match self.ends(request, by) {
-            Err(Error::NotFound(_)) => return Ok(Ticket::NONE),
+            Err(Error::NotFound(_)) => return Ok(self.written()),
             ends => ends?,
         };
         let key = request.key();
@@ -78,7 +78,7 @@ impl Vhost {
         let last = table.is_empty();
         drop(table);
         if !existed {
-            return Ok(Ticket::NONE);
+            return Ok(self.written());
         }
         destination.forget(&key);
         self.changed();

@@ -156,7 +156,7 @@ impl Vhost {
         let _turn = self.topology.lock();
         if let Some(existing) = self.exchange(&declaration.name) {
             self.check_equivalent(&existing, &declaration, kind)?;
-            return Ok(Ticket::NONE);
+            return Ok(self.written());
         }
         check_name("exchange", &declaration.name)?;
         check_exchange_name(
@@ -203,7 +203,7 @@ impl Vhost {
         }
         let _turn = self.topology.lock();
         let Some(exchange) = self.exchange(&name) else {
-            return Ok(Ticket::NONE);
+            return Ok(self.written());
         };
         if if_unused && exchange.binding_count() > 0 {
             let text = self.exchange_text(&name);

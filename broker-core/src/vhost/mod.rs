@@ -63,6 +63,8 @@ pub struct Vhost {
     /// Taken while the topology changes, so that a binding is never made to something that is being deleted.
     topology: Mutex<()>,
     transient_ids: AtomicU64,
+    /// The ticket of the latest change of definitions.
+    last_written: AtomicU64,
 }
 
 impl Vhost {
@@ -77,6 +79,7 @@ impl Vhost {
             generation: AtomicU64::new(1),
             topology: Mutex::new(()),
             transient_ids: AtomicU64::new(FIRST_TRANSIENT_ID),
+            last_written: AtomicU64::new(Ticket::NONE.0),
         };
         vhost.predeclare();
         Arc::new(vhost)
@@ -156,7 +159,15 @@ impl Vhost {
         if changes.is_empty() {
             return Ok(Ticket::NONE);
         }
-        Ok(self.shared.definitions.apply(changes)?)
+        let ticket = self.shared.definitions.apply(changes)?;
+        self.last_written.fetch_max(ticket.0, Ordering::AcqRel);
+        Ok(ticket)
+    }
+
+    /// What to await before answering that nothing had to be done: somebody else's change that did it may still be on
+    /// its way to the disk.
+    fn written(&self) -> Ticket {
+        Ticket(self.last_written.load(Ordering::Acquire))
     }
 }
 

@@ -71,7 +71,13 @@ impl Vhost {
         let _turn = self.topology.lock();
         if let Some(existing) = self.queue(&declaration.name) {
             self.check_same(&existing, &declaration, by)?;
-            return Ok((existing, Ticket::NONE));
+            let durable = existing.properties.durable;
+            let ticket = if durable {
+                self.written()
+            } else {
+                Ticket::NONE
+            };
+            return Ok((existing, ticket));
         }
         let (id, ticket) = self.record_queue(&declaration)?;
         let owner = declaration.exclusive.then_some(by);
@@ -101,7 +107,7 @@ impl Vhost {
         work: &mut Work,
     ) -> Result<(usize, Ticket), Error> {
         let Some(queue) = self.queue(&strip_line_ends(name)) else {
-            return Ok((0, Ticket::NONE));
+            return Ok((0, self.written()));
         };
         self.check_exclusive(&queue, by)?;
         let text = self.queue_text(name);
