@@ -16,12 +16,8 @@ use lapin::{
 
 /// A connection to the broker.
 pub async fn connect(uri: &str) -> Connection {
-    try_connect(uri).await.expect("a connection")
-}
-
-/// As [`connect`], for a broker that may just be dying.
-pub async fn try_connect(uri: &str) -> lapin::Result<Connection> {
-    Connection::connect(uri, ConnectionProperties::default()).await
+    let connection = Connection::connect(uri, ConnectionProperties::default()).await;
+    connection.expect("a connection")
 }
 
 /// A connection and a channel of it. The connection ends when it is dropped.
