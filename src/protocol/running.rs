@@ -379,6 +379,7 @@ impl Running {
             };
         }
         tracing::warn!(
+            connection = self.session.entry.name,
             user = &*self.session.user,
             vhost = &*self.session.vhost.name,
             channel = number,
