@@ -4,6 +4,7 @@
 //! it is here rather than in the binary, so that tests and fuzz targets reach [`protocol`], the state machine of a
 //! connection. It is no interface for other programs: nothing here is kept stable.
 
+mod alarms;
 pub mod cli;
 mod clock;
 mod config;

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use broker_core::broker::Broker as Core;
+use broker_core::{alarms::Resource, broker::Broker as Core};
 use management_api::{Broker, Listener, ObjectTotals, Overview};
 
 /// This broker, for the HTTP API.
@@ -38,5 +38,9 @@ impl Broker for Node {
             },
             listeners: self.listeners.clone(),
         }
+    }
+
+    fn alarms(&self) -> Vec<&'static str> {
+        self.core.alarms().resources().map(Resource::name).collect()
     }
 }

@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alarms::{self, Watch};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::data_dir::DataDir;
@@ -55,13 +56,16 @@ fn serve(config: &Config) -> Result<(), Error> {
     };
     let clock = Clock::start();
     let broker = stores::open(data_dir.path(), config.store.engine, clock.now())?;
+    // Before anybody can connect: who publishes to a broker that is short of something is to hear it at once.
+    let mut watch = Watch::new(Arc::clone(&broker), data_dir.path(), &config.alarms);
+    watch.check();
     let serving = Serving {
         broker: Arc::clone(&broker),
         settings: Arc::new(settings(config)),
         clock,
     };
     let runtime = runtime(config.worker_threads)?;
-    runtime.block_on(until_stopped(config, bound, serving))?;
+    runtime.block_on(until_stopped(config, bound, serving, watch))?;
     broker.close();
     tracing::info!("stopped");
     Ok(())
@@ -93,7 +97,12 @@ fn runtime(worker_threads: usize) -> io::Result<Runtime> {
     builder.thread_name("leveret").enable_all().build()
 }
 
-async fn until_stopped(config: &Config, ports: Ports, serving: Serving) -> Result<(), Error> {
+async fn until_stopped(
+    config: &Config,
+    ports: Ports,
+    serving: Serving,
+    watch: Watch,
+) -> Result<(), Error> {
     let stopping = signals::stopping()?;
     let tasks = TaskTracker::new();
     let amqp = listen_all(ports.amqp)?;
@@ -114,11 +123,13 @@ async fn until_stopped(config: &Config, ports: Ports, serving: Serving) -> Resul
         serve_http(&tasks, listener, router, &stopping)?;
     }
     let expiries = tokio::spawn(expiries::run(Arc::clone(&serving.broker), serving.clock));
+    let alarms = tokio::spawn(alarms::run(watch));
     tracing::info!("Leveret {} ready", env!("CARGO_PKG_VERSION"));
     stopping.cancelled().await;
     serving.broker.close_connections(SHUTDOWN);
     wait_for(&tasks).await;
     expiries.abort();
+    alarms.abort();
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Error,
+    alarms::{Alarms, Resource},
     definitions::{
         BindingDefinition, Change, Definitions, ExchangeDefinition, Kind, PermissionDefinition,
         QueueDefinition, UserDefinition, VhostDefinition,
@@ -63,8 +64,7 @@ pub struct Broker {
     connections: DashMap<ConnectionId, Arc<ConnectionEntry>>,
     next_connection: AtomicU64,
     shared: Shared,
-    /// Why publishers are blocked now, if they are.
-    blocked: Mutex<Option<Arc<str>>>,
+    alarms: Mutex<Alarms>,
     /// Why every connection has to close, once the broker stops.
     stopping: OnceLock<Arc<str>>,
 }
@@ -88,7 +88,7 @@ impl Broker {
                 definitions,
                 expiries: Arc::new(Expiries::default()),
             },
-            blocked: Mutex::new(None),
+            alarms: Mutex::default(),
             stopping: OnceLock::new(),
         };
         if broker.shared.definitions.list(Kind::Vhost).is_empty() {
@@ -156,9 +156,9 @@ impl Broker {
 
     /// Adds an open connection; it hears of alarms from now on.
     pub fn add_connection(&self, id: ConnectionId, entry: Arc<ConnectionEntry>) {
-        let blocked = self.blocked.lock();
-        if let Some(reason) = &*blocked {
-            entry.outbox.post(Event::Blocked(Arc::clone(reason)));
+        let alarms = self.alarms.lock();
+        if let Some(event) = blocking_event(*alarms) {
+            entry.outbox.post(event);
         }
         self.connections.insert(id, Arc::clone(&entry));
         // After it is in the list: whoever stops the broker now either sees the connection or is seen by it.
@@ -215,21 +215,24 @@ impl Broker {
         self.stopping.get().is_some()
     }
 
-    /// Starts an alarm: connections that publish are blocked and told so.
-    pub fn block_publishers(&self, reason: &str) {
-        let reason: Arc<str> = reason.into();
-        *self.blocked.lock() = Some(Arc::clone(&reason));
-        for connection in &self.connections {
-            connection.outbox.post(Event::Blocked(Arc::clone(&reason)));
-        }
+    /// Which alarms are on.
+    pub fn alarms(&self) -> Alarms {
+        *self.alarms.lock()
     }
 
-    /// Ends the alarm.
-    pub fn unblock_publishers(&self) {
-        *self.blocked.lock() = None;
-        for connection in &self.connections {
-            connection.outbox.post(Event::Unblocked);
+    /// Starts or ends an alarm; says whether that was a change. Connections that publish are blocked, and told so, from
+    /// the start of the first alarm to the end of the last one.
+    pub fn set_alarm(&self, resource: Resource, on: bool) -> bool {
+        let mut alarms = self.alarms.lock();
+        if !alarms.set(resource, on) {
+            return false;
         }
+        let event = blocking_event(*alarms).unwrap_or(Event::Unblocked);
+        // Under the lock, so that a connection hears of alarms in their order.
+        for connection in &self.connections {
+            connection.outbox.post(event.clone());
+        }
+        true
     }
 
     /// Makes everything durable and stops the stores.
@@ -322,4 +325,9 @@ impl Broker {
         self.shared.store.append(&mut batch);
         Ok(())
     }
+}
+
+/// What connections are told while these alarms are on; `None` when there are none.
+fn blocking_event(alarms: Alarms) -> Option<Event> {
+    alarms.reason().map(|reason| Event::Blocked(reason.into()))
 }

@@ -3,6 +3,7 @@
 //! No sockets, no AMQP framing and no clock here: callers pass the time in, and what has to reach a client is put into
 //! its connection's outbox.
 
+pub mod alarms;
 pub mod arguments;
 pub mod broker;
 pub mod definitions;

@@ -29,6 +29,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Names and counts of the whole broker, at a cost that does not grow with them.
     fn overview(&self) -> Overview;
+
+    /// The resources whose alarm is on, in RabbitMQ's words: `disk`, `memory`.
+    fn alarms(&self) -> Vec<&'static str>;
 }
 
 /// What every handler gets.

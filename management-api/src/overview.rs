@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -70,7 +72,20 @@ pub(crate) async fn overview(_: LoggedIn, State(broker): State<Shared>) -> Json<
     }))
 }
 
-/// Nothing raises an alarm yet, so none is in effect.
-pub(crate) async fn alarms(_: LoggedIn) -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+/// 503 while an alarm is in effect (RabbitMQ: `rabbit_mgmt_wm_health_check_alarms`).
+pub(crate) async fn alarms(_: LoggedIn, State(broker): State<Shared>) -> Response {
+    let alarms = broker.alarms();
+    if alarms.is_empty() {
+        return Json(json!({ "status": "ok" })).into_response();
+    }
+    let node = broker.overview().node;
+    let alarms = alarms
+        .iter()
+        .map(|resource| json!({ "node": node, "resource": resource }));
+    let body = json!({
+        "status": "failed",
+        "reason": "There are alarms in effect in the cluster",
+        "alarms": alarms.collect::<Vec<_>>(),
+    });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }

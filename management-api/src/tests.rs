@@ -10,7 +10,10 @@ use tower::ServiceExt as _;
 
 use super::*;
 
-struct Fake;
+#[derive(Default)]
+struct Fake {
+    alarms: Vec<&'static str>,
+}
 
 impl Broker for Fake {
     fn log_in(&self, user: &str, password: &str, peer: IpAddr) -> bool {
@@ -34,9 +37,23 @@ impl Broker for Fake {
             }],
         }
     }
+
+    fn alarms(&self) -> Vec<&'static str> {
+        self.alarms.clone()
+    }
 }
 
 async fn send(method: Method, path: &str, user: Option<&str>, peer: &str) -> Response<Body> {
+    send_to(Fake::default(), method, path, user, peer).await
+}
+
+async fn send_to(
+    broker: Fake,
+    method: Method,
+    path: &str,
+    user: Option<&str>,
+    peer: &str,
+) -> Response<Body> {
     let mut request = Request::builder().method(method).uri(path);
     if let Some(user) = user {
         request = request.header(
@@ -45,7 +62,7 @@ async fn send(method: Method, path: &str, user: Option<&str>, peer: &str) -> Res
         );
     }
     let peer: SocketAddr = peer.parse().unwrap();
-    let router = router(Arc::new(Fake)).layer(MockConnectInfo(peer));
+    let router = router(Arc::new(broker)).layer(MockConnectInfo(peer));
     router
         .oneshot(request.body(Body::empty()).unwrap())
         .await
@@ -83,7 +100,7 @@ async fn the_overview_has_rabbitmqs_fields() {
 }
 
 #[tokio::test]
-async fn the_alarm_check_is_ok() {
+async fn the_alarm_check_is_ok_without_an_alarm() {
     let response = send(
         Method::GET,
         "/api/health/checks/alarms",
@@ -91,7 +108,29 @@ async fn the_alarm_check_is_ok() {
         "127.0.0.1:1",
     )
     .await;
+    assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(json_of(response).await, json!({ "status": "ok" }));
+}
+
+#[tokio::test]
+async fn the_alarm_check_is_503_and_names_the_alarms() {
+    let broker = Fake {
+        alarms: vec!["disk", "memory"],
+    };
+    let (path, user) = ("/api/health/checks/alarms", Some("guest:a:b"));
+    let response = send_to(broker, Method::GET, path, user, "127.0.0.1:1").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        json_of(response).await,
+        json!({
+            "status": "failed",
+            "reason": "There are alarms in effect in the cluster",
+            "alarms": [
+                { "node": "leveret@here", "resource": "disk" },
+                { "node": "leveret@here", "resource": "memory" },
+            ],
+        })
+    );
 }
 
 #[tokio::test]

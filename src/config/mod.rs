@@ -19,7 +19,7 @@ use crate::error::Error;
 use layers::{Setting, UnknownVariable};
 
 /// The configuration of a broker. What each option means and admits is in [`options::OPTIONS`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Directory of everything that survives a restart.
@@ -34,6 +34,8 @@ pub struct Config {
     pub http: Http,
     /// Durable messages.
     pub store: Store,
+    /// Limits of memory and disk.
+    pub alarms: Alarms,
     /// Log lines.
     pub log: Log,
 }
@@ -80,6 +82,26 @@ pub struct Store {
 pub enum Engine {
     /// The embedded database sled.
     Sled,
+}
+
+/// Options of the resource alarms.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alarms {
+    /// Resident memory of the process above which publishers are blocked.
+    pub memory_limit: MemoryLimit,
+    /// Free bytes of the data directory's file system below which publishers are blocked.
+    pub disk_free_limit: u64,
+}
+
+/// An amount of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum MemoryLimit {
+    /// In bytes.
+    Bytes(u64),
+    /// A part of the machine's memory, above 0 and at most 1.
+    Fraction(f64),
 }
 
 /// Options of the log.

@@ -17,6 +17,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A whole number in this range.
     Integer(RangeInclusive<i64>),
+    /// A whole number of bytes above 1, or a part of something: above 0, at most 1, written with a decimal point.
+    BytesOrFraction,
     /// A list of texts, possibly empty.
     Texts,
     /// A list of `address:port`.
@@ -134,6 +136,22 @@ pub const OPTIONS: &[ConfigOption] = &[
         meaning: "What keeps durable messages on disk.",
     },
     ConfigOption {
+        key: "alarms.memory_limit",
+        default: "0.6",
+        kind: Kind::BytesOrFraction,
+        flag: None,
+        meaning: "Resident memory of the broker above which publishers are blocked until it is below again: a number \
+                  of bytes, or a part of the machine's memory.",
+    },
+    ConfigOption {
+        key: "alarms.disk_free_limit",
+        default: "50000000",
+        kind: Kind::Integer(0..=i64::MAX),
+        flag: None,
+        meaning: "Free bytes of the file system of data_dir below which publishers are blocked until there are more \
+                  again. 0 turns this alarm off.",
+    },
+    ConfigOption {
         key: "log.level",
         default: r#""info""#,
         kind: Kind::LogFilter,
@@ -176,6 +194,13 @@ impl ConfigOption {
                 .parse()
                 .map(Value::Integer)
                 .unwrap_or_else(|_| text.into()),
+            Kind::BytesOrFraction => {
+                let number = text.trim();
+                let whole = number.parse().map(Value::Integer);
+                whole
+                    .or_else(|_| number.parse().map(Value::Float))
+                    .unwrap_or_else(|_| text.into())
+            }
             Kind::Texts | Kind::Addresses => {
                 let items = text
                     .split(',')
@@ -193,6 +218,7 @@ impl ConfigOption {
             Kind::Text => "text".into(),
             Kind::Choice(words) => words.join(", "),
             Kind::Integer(range) => format!("{} to {}", range.start(), range.end()),
+            Kind::BytesOrFraction => "whole number of bytes, or fraction from 0.0 to 1.0".into(),
             Kind::Texts => "list of texts".into(),
             Kind::Addresses => "list of address:port".into(),
             Kind::LogFilter => "log level, or list of target=level".into(),
@@ -216,6 +242,11 @@ impl ConfigOption {
                 "must be a whole number from {} to {}, not {value}",
                 range.start(),
                 range.end()
+            )),
+            (Kind::BytesOrFraction, Value::Integer(2..)) => Ok(()),
+            (Kind::BytesOrFraction, Value::Float(part)) if *part > 0.0 && *part <= 1.0 => Ok(()),
+            (Kind::BytesOrFraction, _) => Err(format!(
+                "must be a whole number of bytes above 1 or a fraction such as 0.6, not {value}"
             )),
             (Kind::Texts, Value::Array(items)) if items.iter().all(Value::is_str) => Ok(()),
             (Kind::Texts, _) => Err(format!("must be a list of texts, not {value}")),

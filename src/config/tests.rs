@@ -49,7 +49,30 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.amqp.max_message_size, 16 * 1024 * 1024);
     assert_eq!(config.amqp.login_timeout_seconds, 10);
     assert_eq!(config.amqp.loopback_users, ["guest"]);
+    assert_eq!(config.alarms.memory_limit, MemoryLimit::Fraction(0.6));
+    assert_eq!(config.alarms.disk_free_limit, 50_000_000);
     assert_eq!(config.log.format, LogFormat::Human);
+}
+
+#[test]
+fn memory_is_limited_in_bytes_or_as_a_fraction() {
+    for (text, limit) in [
+        ("1000000", MemoryLimit::Bytes(1_000_000)),
+        ("0.25", MemoryLimit::Fraction(0.25)),
+        ("1.0", MemoryLimit::Fraction(1.0)),
+    ] {
+        let variables = environment(&[("LEVERET_ALARMS_MEMORY_LIMIT", text)]);
+        let config = load(None, variables, &[]).unwrap().config;
+        assert_eq!(config.alarms.memory_limit, limit);
+        let file = file(&format!("[alarms]\nmemory_limit = {text}\n"));
+        let config = load(Some(file.path()), [], &[]).unwrap().config;
+        assert_eq!(config.alarms.memory_limit, limit);
+    }
+    for text in ["1", "0", "0.0", "1.5", "-3", "60%"] {
+        let variables = environment(&[("LEVERET_ALARMS_MEMORY_LIMIT", text)]);
+        let error = load(None, variables, &[]).unwrap_err().to_string();
+        assert!(error.contains("a fraction such as 0.6"), "{error}");
+    }
 }
 
 #[test]

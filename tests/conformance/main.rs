@@ -9,6 +9,7 @@
 )]
 
 mod acknowledge;
+mod alarms;
 mod bindings;
 mod blocked;
 mod channels;

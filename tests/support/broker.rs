@@ -61,12 +61,28 @@ impl Broker {
         Self::start_as(&[], environment.iter().map(owned).collect())
     }
 
+    /// As [`Broker::start_with_options`], with the data in a new folder inside of `folder`.
+    pub fn start_inside(folder: &Path, environment: &[(&str, &str)]) -> Self {
+        let owned = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
+        let data_dir = tempfile::tempdir_in(folder).expect("a temporary folder");
+        Self::start_on(data_dir, &[], environment.iter().map(owned).collect())
+    }
+
     /// As [`Broker::start`], with further command-line arguments.
     pub fn start_with(arguments: &[&str]) -> Self {
         Self::start_as(arguments, Vec::new())
     }
 
     fn start_as(arguments: &[&str], environment: Vec<(String, String)>) -> Self {
+        let data_dir = tempfile::tempdir().expect("a temporary folder");
+        Self::start_on(data_dir, arguments, environment)
+    }
+
+    fn start_on(
+        data_dir: tempfile::TempDir,
+        arguments: &[&str],
+        environment: Vec<(String, String)>,
+    ) -> Self {
         let external = std::env::var("LEVERET_TEST_AMQP").ok();
         let mut broker = Self {
             process: None,
@@ -75,7 +91,7 @@ impl Broker {
             http: None,
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
             environment,
-            data_dir: tempfile::tempdir().expect("a temporary folder"),
+            data_dir,
         };
         match external {
             Some(address) => broker.amqp = resolve(&address),
