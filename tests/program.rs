@@ -291,6 +291,7 @@ fn a_stop_does_not_wait_for_a_login() {
     let folder = tempfile::tempdir().unwrap();
     let mut broker = Running::start(folder.path(), &[]);
     let amqp = broker.address_in_line_with("listening for AMQP 0-9-1 on ");
+    broker.line_with("ready");
     let _silent = Peer::tcp_to(amqp);
     let mut greeted = Peer::tcp_to(amqp);
     greeted.greet();
