@@ -15,6 +15,7 @@ use crate::{
         BindingDefinition, Change, Definitions, ExchangeDefinition, Kind, PermissionDefinition,
         QueueDefinition, UserDefinition, VhostDefinition,
     },
+    liveness::Liveness,
     outbox::{Event, Outbox},
     queue::{ConnectionId, Expiries, Millis, Queue, Work},
     store::{MessageStore, QueueId},
@@ -41,6 +42,8 @@ pub struct ConnectionEntry {
     pub vhost: Arc<str>,
     /// Open channels.
     pub channels: AtomicU64,
+    /// Whether its client is still there.
+    pub liveness: Liveness,
 }
 
 /// How many objects of each kind a broker has.
@@ -170,6 +173,11 @@ impl Broker {
     /// Takes a connection out.
     pub fn remove_connection(&self, id: ConnectionId) {
         self.connections.remove(&id);
+    }
+
+    /// The connection with this number, while it is open.
+    pub fn connection(&self, id: ConnectionId) -> Option<Arc<ConnectionEntry>> {
+        self.connections.get(&id).map(|entry| Arc::clone(&entry))
     }
 
     /// Open connections.

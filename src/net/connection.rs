@@ -14,6 +14,7 @@ use std::{
 };
 
 use broker_core::{broker::Broker, queue::Millis};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -155,6 +156,7 @@ impl Driver {
     /// One run: time, output, outbox, input. False when there is nothing to do until one of them wakes the task.
     fn turn(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> bool {
         let batch = &mut scratch.batch;
+        self.poll_asked(cx);
         let mut progress = self.poll_time(batch, cx);
         progress |= self.poll_outbox(batch, cx);
         progress |= self.poll_input(scratch, cx);
@@ -163,6 +165,25 @@ impl Driver {
             self.end.get_or_insert(End::Closed);
         }
         progress && self.end.is_none()
+    }
+
+    /// Answers those who want to know whether the client is still there, or ends if it is not.
+    fn poll_asked(&mut self, cx: &mut Context<'_>) {
+        let asked = self.machine.liveness();
+        let Some(liveness) = asked.filter(|liveness| liveness.poll_asked(cx.waker())) else {
+            return;
+        };
+        if !has_hung_up(&self.stream) {
+            liveness.answer();
+        } else if self.machine.waits_for_others() || self.output_is_full() {
+            // What the client sent last will not be read, so the end of the stream would not be found.
+            let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+            self.end = Some(End::Lost(error));
+        }
+    }
+
+    fn output_is_full(&self) -> bool {
+        self.output.len() - self.written > PENDING_OUTPUT
     }
 
     fn poll_time(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
@@ -203,7 +224,7 @@ impl Driver {
     }
 
     fn poll_input(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> bool {
-        if !self.machine.reads() || self.output.len() - self.written > PENDING_OUTPUT {
+        if !self.machine.reads() || self.output_is_full() {
             return false;
         }
         let Scratch { batch, input } = scratch;
@@ -332,4 +353,17 @@ impl Driver {
         self.machine.handle_written(self.clock.now());
         (total, false)
     }
+}
+
+/// Whether the other side has closed the connection, also when what it sent before is not read yet. Asks the system:
+/// the runtime may not have heard of it.
+fn has_hung_up(stream: &TcpStream) -> bool {
+    // Where the system does not know RDHUP, a reset is still found.
+    #[cfg(target_os = "linux")]
+    let wanted = PollFlags::RDHUP;
+    #[cfg(not(target_os = "linux"))]
+    let wanted = PollFlags::empty();
+    let mut sockets = [PollFd::new(stream, wanted)];
+    let found = rustix::event::poll(&mut sockets, Some(&Timespec::default()));
+    found.is_ok_and(|count| count > 0)
 }

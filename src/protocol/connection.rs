@@ -17,6 +17,7 @@ use amqp_codec::{
 };
 use broker_core::{
     broker::{Broker, ConnectionEntry},
+    liveness::Liveness,
     outbox::Outbox,
     queue::Millis,
     vhost::Vhost,
@@ -92,6 +93,25 @@ impl Connection {
     /// Where deliveries and events for this connection arrive.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
+    }
+
+    /// Where others ask whether the client is still there; `None` while it holds nothing that could make them.
+    pub fn liveness(&self) -> Option<&Liveness> {
+        match &self.phase {
+            Phase::Running(running) if !running.session.exclusive_queues.is_empty() => {
+                Some(&running.session.entry.liveness)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the client's input is not read until others have done something: for nobody knows how long in an alarm,
+    /// perhaps for ever when two connections wait for each other's clients.
+    pub fn waits_for_others(&self) -> bool {
+        match &self.phase {
+            Phase::Running(running) => running.is_blocked() || running.session.awaits_owner(),
+            _ => false,
+        }
     }
 
     /// Whether the socket can be closed once everything is written.
@@ -214,6 +234,7 @@ impl Connection {
             user: Arc::clone(&agreed.user),
             vhost: Arc::clone(&vhost.name),
             channels: AtomicU64::new(0),
+            liveness: Liveness::default(),
         });
         self.broker.add_connection(id, Arc::clone(&entry));
         self.heartbeat = Millis::from(agreed.heartbeat) * 1000;
@@ -231,6 +252,7 @@ impl Connection {
             subscriptions: Slab::new(),
             exclusive_queues: Vec::new(),
             barrier: None,
+            asked_owner: None,
             publishes: false,
         };
         let running = Running::new(session, agreed.channel_max);

@@ -251,6 +251,7 @@ impl Running {
                 tracing::error!(queue = &**queue.name(), %error, "cannot delete a queue");
             }
         }
+        self.session.entry.liveness.end();
         self.session.broker.remove_connection(self.session.id);
         batch.work.ticket = broker_core::store::Ticket::NONE;
     }

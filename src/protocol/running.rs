@@ -7,6 +7,7 @@ use amqp_codec::{
     protocol::{
         basic,
         channel::{self, AMQPMethod},
+        queue,
     },
     qos_prefetch_size,
 };
@@ -90,6 +91,11 @@ impl Running {
             }
             let rest = rest.get(length..).unwrap_or_default();
             used += self.handle_channel_frame(&frame, rest, batch)?;
+            if self.session.awaits_owner() {
+                // Not carried out: the frame comes again.
+                used -= length;
+                break;
+            }
             self.tell_blocked(batch);
         }
         Ok(Outcome::Used(used))
@@ -98,8 +104,12 @@ impl Running {
     /// Whether frames are taken: not behind a declaration that is on its way to the disk, and not from a publisher
     /// during an alarm.
     pub fn reads(&self) -> bool {
-        let blocked = self.blocked.is_some() && self.session.publishes;
-        self.session.barrier.is_none() && self.paused.is_none() && !blocked
+        self.session.barrier.is_none() && self.paused.is_none() && !self.is_blocked()
+    }
+
+    /// Whether an alarm concerns this connection.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.is_some() && self.session.publishes
     }
 
     /// Ends a run: publishes enter their queues, acknowledgements are settled, confirms are sent or wait for the store.
@@ -163,13 +173,14 @@ impl Running {
         }
     }
 
-    /// Lifts the barrier if what it waits for is on disk; says whether the way is free.
+    /// Lifts the barrier if what it waits for has come; says whether the way is free.
     pub fn poll_barrier(&mut self) -> bool {
         let broker = &self.session.broker;
-        let passed = match self.session.barrier {
+        let passed = match &self.session.barrier {
             None => true,
-            Some(Barrier::Definitions(ticket)) => broker.definitions().durable() >= ticket,
-            Some(Barrier::Messages(ticket)) => broker.store().durable() >= ticket,
+            Some(Barrier::Definitions(ticket)) => broker.definitions().durable() >= *ticket,
+            Some(Barrier::Messages(ticket)) => broker.store().durable() >= *ticket,
+            Some(Barrier::Owner(owner, question)) => owner.liveness.is_answered(*question),
         };
         if passed && self.session.barrier.take().is_some() {
             // What became durable meanwhile was not looked at.
@@ -245,6 +256,11 @@ impl Running {
                 Method::Ack(ack) => {
                     let id = (60, 80);
                     channel.acknowledge(ack.delivery_tag, ack.multiple, id, session, batch)
+                }
+                Method::Other(AMQPClass::Queue(queue::AMQPMethod::Declare(declare)))
+                    if session.await_owner(declare.queue.as_str()) =>
+                {
+                    Ok(())
                 }
                 method => self.handle_rare(number, method, frame.payload, batch),
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use amqp_codec::{AMQPClass, encode};
 use broker_core::{
     broker::{Broker, ConnectionEntry},
+    liveness::Question,
     outbox::{Outbox, SubscriptionKey},
     queue::{ChannelCredit, ConnectionId, ConsumerHandle, Queue},
     store::{Completion, Ticket},
@@ -63,13 +64,15 @@ pub struct ClientCapabilities {
     pub connection_blocked: bool,
 }
 
-/// Something that must be on disk before what was answered may be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Something that must have come before what was answered may be sent and the next frame is taken.
+#[derive(Debug, Clone)]
 pub enum Barrier {
-    /// A declaration.
+    /// A declaration is on disk.
     Definitions(Ticket),
-    /// A transaction.
+    /// A transaction is on disk.
     Messages(Ticket),
+    /// It is known whether this connection's client, who has an exclusive queue that was asked for, is still there.
+    Owner(Arc<ConnectionEntry>, Question),
 }
 
 /// The state of an open connection that its channels share.
@@ -96,8 +99,10 @@ pub struct Session {
     pub subscriptions: Slab<Subscribed>,
     /// Queues that end with the connection.
     pub exclusive_queues: Vec<Arc<Queue>>,
-    /// Set when the answers so far must wait for the disk.
+    /// Set when the answers so far must wait.
     pub barrier: Option<Barrier>,
+    /// Whose client was asked after for the frame that comes again.
+    pub asked_owner: Option<ConnectionId>,
     /// The client has published, so alarms concern it.
     pub publishes: bool,
 }
@@ -156,6 +161,32 @@ impl Session {
             self.barrier = Some(Barrier::Messages(ticket));
             store.notify(ticket, Arc::clone(&self.outbox) as Arc<dyn Completion>);
         }
+    }
+
+    /// Before a queue is declared: true when another connection has it to itself and its task has to say first whether
+    /// its client is still there. The declaration is then not carried out but comes again, and meets either no queue or
+    /// an owner who is alive. A client that lost its connection and is back at once can thus declare its queue again,
+    /// where RabbitMQ answers 405 until it has noticed the loss.
+    pub fn await_owner(&mut self, queue: &str) -> bool {
+        let asked = self.asked_owner.take();
+        let owner = self.vhost.exclusive_owner(queue);
+        let Some(owner) = owner.filter(|owner| *owner != self.id && asked != Some(*owner)) else {
+            return false;
+        };
+        let Some(entry) = self.broker.connection(owner) else {
+            return false;
+        };
+        let Some(question) = entry.liveness.ask(Arc::clone(&self.outbox)) else {
+            return false;
+        };
+        self.barrier = Some(Barrier::Owner(entry, question));
+        self.asked_owner = Some(owner);
+        true
+    }
+
+    /// Whether the last frame was not carried out for want of an answer of an exclusive queue's owner.
+    pub fn awaits_owner(&self) -> bool {
+        matches!(self.barrier, Some(Barrier::Owner(..)))
     }
 
     /// Counts a channel that was opened (1) or closed (-1), for those who look at the connection from outside.

@@ -6,7 +6,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-const NO_DISK_IS_ENOUGH: (&str, &str) = ("LEVERET_ALARMS_DISK_FREE_LIMIT", "9000000000000000000");
+pub const NO_DISK_IS_ENOUGH: (&str, &str) =
+    ("LEVERET_ALARMS_DISK_FREE_LIMIT", "9000000000000000000");
 const NO_MEMORY_IS_ENOUGH: (&str, &str) = ("LEVERET_ALARMS_MEMORY_LIMIT", "2");
 
 #[track_caller]

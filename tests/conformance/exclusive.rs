@@ -1,8 +1,9 @@
 //! Exclusive queues: locked for other connections, and gone with their own.
 
+use crate::alarms::NO_DISK_IS_ENOUGH;
 use crate::leveret_only;
 use crate::support::operations::{consume_from, exclusive_queue};
-use crate::support::{Method, Peer, basic, durable_queue, queue, unique};
+use crate::support::{Broker, Method, Peer, basic, connection, durable_queue, queue, unique};
 
 fn locked(name: &str) -> String {
     format!(
@@ -159,6 +160,69 @@ fn it_is_gone_soon_after_the_tcp_connection_is_cut() {
             "{name} is still bound"
         );
     }
+}
+
+#[test]
+fn it_can_be_declared_again_right_after_the_tcp_connection_is_cut() {
+    leveret_only!("RabbitMQ may need a moment to notice");
+    let name = unique("reconnecting");
+    let mut cut = None;
+    for round in 0..200 {
+        let mut peer = Peer::connect();
+        if let Some(cut) = cut.take() {
+            Peer::cut(cut);
+        }
+        let ok = peer.declare(1, exclusive_queue(&name));
+        assert_eq!(ok.message_count, 0, "round {round}");
+        peer.publish(1, "", &name, "gone with it");
+        cut = Some(peer);
+    }
+}
+
+#[test]
+fn two_who_want_each_others_are_both_refused() {
+    let mut peers = [Peer::connect(), Peer::connect()];
+    let names = [
+        peers[0].fresh_queue(1, "first"),
+        peers[1].fresh_queue(1, "second"),
+    ];
+    for _ in 0..50 {
+        peers[0].send(1, exclusive_queue(&names[1]));
+        peers[1].send(1, exclusive_queue(&names[0]));
+        peers[0].expect_channel_close::<queue::Declare>(1, 405, &locked(&names[1]));
+        peers[1].expect_channel_close::<queue::Declare>(1, 405, &locked(&names[0]));
+        peers[0].open_channel(1);
+        peers[1].open_channel(1);
+    }
+}
+
+#[test]
+fn it_is_locked_also_while_its_owner_does_not_read() {
+    let mut owner = Peer::connect();
+    let name = owner.fresh_queue(1, "mine");
+    owner.consume_no_ack(1, &name, "c");
+    let mut other = Peer::connect();
+    let body = "x".repeat(100_000);
+    // More than the sockets' buffers hold.
+    for _ in 0..300 {
+        other.publish(1, "", &name, &body);
+    }
+    refused(&mut other, exclusive_queue(&name), &name);
+    assert_eq!(owner.expect_delivery(1).text(), body);
+}
+
+#[test]
+fn it_is_gone_with_an_owner_whom_an_alarm_has_blocked() {
+    leveret_only!("its alarms are not ours to raise");
+    let broker = Broker::start_with_options(&[NO_DISK_IS_ENOUGH]);
+    let mut owner = Peer::connect_to(&broker);
+    owner.declare(1, exclusive_queue("mine"));
+    owner.publish(1, "", "mine", "a message");
+    owner.expect::<connection::Blocked>(0);
+    owner.publish(1, "", "mine", "never read");
+    let mut again = Peer::connect_to(&broker);
+    owner.cut();
+    again.declare(1, exclusive_queue("mine"));
 }
 
 #[test]

@@ -148,6 +148,12 @@ impl Vhost {
         }
     }
 
+    /// Which connection has this queue to itself; `None` when it is shared or does not exist.
+    pub fn exclusive_owner(&self, name: &str) -> Option<ConnectionId> {
+        let queue = self.queue(&strip_line_ends(name))?;
+        queue.properties.exclusive_owner
+    }
+
     /// # Errors
     /// 405 when the queue is another connection's.
     pub fn check_exclusive(&self, queue: &Queue, by: ConnectionId) -> Result<(), Error> {
