@@ -5,6 +5,8 @@ use std::{net::IpAddr, sync::Arc};
 use broker_core::{alarms::Resource, broker::Broker as Core};
 use management_api::{Broker, Listener, ObjectTotals, Overview};
 
+use crate::protocol::authorization::may_log_in_from;
+
 /// This broker, for the HTTP API.
 pub struct Node {
     /// The node's name.
@@ -19,9 +21,8 @@ pub struct Node {
 
 impl Broker for Node {
     fn log_in(&self, user: &str, password: &str, peer: IpAddr) -> bool {
-        let remote = !peer.to_canonical().is_loopback();
-        let refused = remote && self.loopback_users.iter().any(|name| name == user);
-        !refused && self.core.authenticate(user, password.as_bytes())
+        may_log_in_from(peer, user, &self.loopback_users)
+            && self.core.authenticate(user, password.as_bytes())
     }
 
     fn overview(&self) -> Overview {

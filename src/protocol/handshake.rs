@@ -13,7 +13,11 @@ use amqp_codec::{
 use broker_core::{broker::Broker, vhost::Vhost};
 
 use super::{
-    Settings, batch::Batch, exception::Exception, server_properties::server_properties,
+    Settings,
+    authorization::{check_vhost_access, may_log_in_from},
+    batch::Batch,
+    exception::Exception,
+    server_properties::server_properties,
     session::ClientCapabilities,
 };
 
@@ -160,8 +164,7 @@ impl Handshake {
             tracing::warn!(peer = %around.peer, mechanism, "malformed login refused");
             return Err(self.refuse(mechanism));
         };
-        let remote = !around.peer.ip().to_canonical().is_loopback();
-        if remote && around.settings.loopback_users.contains(&user) {
+        if !may_log_in_from(around.peer.ip(), &user, &around.settings.loopback_users) {
             tracing::warn!(
                 peer = %around.peer,
                 user,
@@ -226,11 +229,7 @@ impl Handshake {
             let text = format!("vhost {name} not found");
             return Err(Exception::not_allowed(&text, OPEN));
         };
-        if !broker.may_access(&self.agreed.user, name) {
-            let user = &self.agreed.user;
-            let text = format!("access to vhost '{name}' refused for user '{user}'");
-            return Err(Exception::not_allowed(&text, OPEN));
-        }
+        check_vhost_access(broker, &self.agreed.user, name, OPEN)?;
         Ok(vhost)
     }
 }

@@ -4,6 +4,7 @@
 //! [`Batch`](batch::Batch). The network driver calls; the machine calls the broker core directly.
 
 pub mod acknowledge;
+pub mod authorization;
 pub mod batch;
 pub mod channel;
 pub mod confirms;

@@ -203,7 +203,8 @@ impl Running {
         let id = method.id();
         match method {
             Method::Other(AMQPClass::Connection(AMQPMethod::Close(_))) => Ok(true),
-            Method::Other(AMQPClass::Connection(AMQPMethod::UpdateSecret(_))) => {
+            Method::Other(AMQPClass::Connection(AMQPMethod::UpdateSecret(update))) => {
+                self.session.update_secret(update.reason.as_str(), id)?;
                 let answer = AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
                 super::handshake::send(answer, batch);
                 Ok(false)

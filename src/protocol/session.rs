@@ -13,7 +13,11 @@ use broker_core::{
 };
 use slab::Slab;
 
-use super::batch::Batch;
+use super::{
+    authorization::check_vhost_access,
+    batch::Batch,
+    exception::{Exception, MethodId},
+};
 
 /// A consumer, or the deliveries of a `basic.get`.
 #[derive(Debug)]
@@ -187,6 +191,18 @@ impl Session {
     /// Whether the last frame was not carried out for want of an answer of an exclusive queue's owner.
     pub fn awaits_owner(&self) -> bool {
         matches!(self.barrier, Some(Barrier::Owner(..)))
+    }
+
+    /// `connection.update-secret`. A user with a password has no secret that expires, so the new one is not looked at,
+    /// also where it is wrong; access to the vhost is checked again (RabbitMQ: `rabbit_access_control:update_state`).
+    ///
+    /// # Errors
+    /// 530 when the user may no longer use the vhost.
+    pub fn update_secret(&self, reason: &str, id: MethodId) -> Result<(), Exception> {
+        check_vhost_access(&self.broker, &self.user, &self.vhost.name, id)?;
+        let (connection, user) = (&*self.entry.name, &*self.user);
+        tracing::info!(connection, user, reason, "secret updated");
+        Ok(())
     }
 
     /// Counts a channel that was opened (1) or closed (-1), for those who look at the connection from outside.
