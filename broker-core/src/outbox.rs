@@ -26,10 +26,14 @@ use crate::{
 /// slow readers cost no more than 10 GiB at the very worst.
 pub const OUTBOX_BYTES: usize = 1024 * 1024;
 
+/// Room for deliveries that an emptied outbox keeps.
+const KEPT_DELIVERIES: usize = 256;
+
 /// What one delivery weighs beside its message: the frames around it.
 pub const DELIVERY_OVERHEAD: usize = 64;
 
-/// Names a consumer within its connection; chosen by the connection, never reused by it.
+/// Names a consumer within its connection; chosen by the connection, and not used again while anything on its way to the
+/// connection may name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SubscriptionKey(pub u32);
 
@@ -136,11 +140,14 @@ impl Outbox {
         }
     }
 
-    /// Moves everything into the caller's vectors. `deliveries` must be empty: it is swapped, so that neither side
-    /// allocates in the steady state.
+    /// Moves everything into the caller's vectors. An outbox keeps little room of its own: there are as many of them as
+    /// connections.
     pub fn take(&self, deliveries: &mut Vec<Delivery>, events: &mut Vec<Event>) -> Taken {
         let mut inner = self.inner.lock();
-        std::mem::swap(&mut inner.deliveries, deliveries);
+        deliveries.append(&mut inner.deliveries);
+        if inner.deliveries.capacity() > KEPT_DELIVERIES {
+            inner.deliveries = Vec::new();
+        }
         events.append(&mut inner.events);
         self.bytes.store(0, Ordering::Relaxed);
         Taken {

@@ -197,11 +197,9 @@ impl Consumers {
         let Self { rings, slots, .. } = self;
         rings.iter().flat_map(|r| &r.members).any(|&index| {
             consumer_mut(slots, index).is_some_and(|c| {
-                let granted = c.acquire() == Refusal::None;
-                if granted && !c.subscription.no_ack {
-                    c.subscription.channel_credit.release(1);
-                }
-                granted
+                let credit = &c.subscription.channel_credit;
+                let channel = c.subscription.no_ack || credit.available();
+                c.room > 0 && c.has_prefetch_credit() && channel
             })
         })
     }
@@ -334,7 +332,7 @@ impl Consumers {
 }
 
 /// A staging vector larger than this is given back, so that a burst does not stay in memory.
-const KEPT_STAGING: usize = 4096;
+const KEPT_STAGING: usize = 1024;
 
 /// A consumer that was picked, with its credit taken.
 #[derive(Debug)]

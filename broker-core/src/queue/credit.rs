@@ -26,12 +26,18 @@ impl ChannelCredit {
     /// Takes the credit for one delivery, if there is any.
     pub fn acquire(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
-        let taken = self.used.fetch_add(1, Ordering::AcqRel);
-        if limit != 0 && taken >= limit {
-            self.used.fetch_sub(1, Ordering::AcqRel);
-            return false;
-        }
-        true
+        // Never counted too high, not even for a moment: another queue would take its consumer for one without credit.
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |used| {
+                (limit == 0 || used < limit).then(|| used.saturating_add(1))
+            })
+            .is_ok()
+    }
+
+    /// Whether there is credit for one more delivery now.
+    pub fn available(&self) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        limit == 0 || self.used.load(Ordering::Acquire) < limit
     }
 
     /// Gives back the credit of `count` settled deliveries.

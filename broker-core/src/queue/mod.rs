@@ -211,7 +211,7 @@ impl Queue {
     /// `batch` if the store is to know it.
     pub fn reserve(&self, message: &Message, batch: &mut Vec<Operation>) -> u64 {
         let mut state = self.state.lock();
-        let position = state.reserve(1);
+        let position = state.reserve();
         if state.stores(message) && !state.is_deleted() {
             batch.push(Operation::Enqueue {
                 queue: self.id,
@@ -381,13 +381,13 @@ impl Queue {
         })
     }
 
-    /// Ends the queue; says how many ready messages went with it and whose consumers are to be told. To be called by the
+    /// Ends the queue; says how many ready messages went with it. To be called by the
     /// vhost, which takes it out of its registry.
     pub(crate) fn delete(
         self: &Arc<Self>,
         check: impl FnOnce(&QueueCounts) -> Result<(), crate::Error>,
         work: &mut Work,
-    ) -> Result<(usize, Vec<Subscription>), crate::Error> {
+    ) -> Result<usize, crate::Error> {
         let mut garbage = Garbage::default();
         self.change(0, work, |state, effects| {
             check(&QueueCounts {

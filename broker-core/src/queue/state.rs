@@ -18,8 +18,12 @@ use super::{
 };
 use crate::{
     message::Message,
+    outbox::Event,
     store::{Operation, Position, QueueId},
 };
+
+/// Room for messages that an empty queue keeps.
+const KEPT_READY: usize = 16 * 1024;
 
 /// The contents and consumers of one queue.
 #[derive(Debug)]
@@ -33,6 +37,10 @@ pub struct QueueState {
     ready_bytes: usize,
     next_position: Position,
     unacknowledged: usize,
+    /// Places that were set aside and are not taken yet.
+    reserved: usize,
+    /// A message took a reserved place when later ones were there already, so positions in `ready` do not only rise.
+    disordered: bool,
     consumers: Consumers,
     /// Set once the queue was deleted: late publishes and requeues are dropped.
     deleted: bool,
@@ -50,6 +58,8 @@ impl QueueState {
             ready_bytes: 0,
             next_position: 1,
             unacknowledged: 0,
+            reserved: 0,
+            disordered: false,
             consumers: Consumers::default(),
             deleted: false,
         }
@@ -93,12 +103,17 @@ impl QueueState {
         self.ready.push_back(entry);
     }
 
-    /// Sets aside `count` places for messages whose records go to the store in one batch with other queues' records;
-    /// the first of them is returned. To be followed by [`Self::insert`].
-    pub fn reserve(&mut self, count: usize) -> Position {
-        let first = self.next_position;
-        self.next_position += count as Position;
-        first
+    /// Sets a place aside for a message whose record goes to the store in one batch with other queues' records. To be
+    /// followed by [`Self::insert`].
+    pub fn reserve(&mut self) -> Position {
+        self.reserved += 1;
+        self.take_position()
+    }
+
+    fn take_position(&mut self) -> Position {
+        let position = self.next_position;
+        self.next_position += 1;
+        position
     }
 
     /// Whether a message of this kind is to be recorded in the store.
@@ -114,6 +129,7 @@ impl QueueState {
         now: Millis,
         effects: &mut Effects,
     ) {
+        self.reserved = self.reserved.saturating_sub(1);
         if self.deleted {
             return;
         }
@@ -125,6 +141,8 @@ impl QueueState {
             self.refuse(entry.message, now, effects);
             return;
         }
+        let later = self.ready.back().map(|last| last.position);
+        self.disordered |= later.is_some_and(|last| position < last);
         self.push(entry);
         if self.limits.length_limited() {
             self.dispatch(now, effects);
@@ -150,7 +168,7 @@ impl QueueState {
                 self.refuse(message, now, effects);
                 continue;
             }
-            let position = self.reserve(1);
+            let position = self.take_position();
             let stored = self.stores(&message);
             if stored {
                 effects.operations.push(Operation::Enqueue {
@@ -203,6 +221,9 @@ impl QueueState {
             }
         }
         self.expire(now, effects);
+        if self.ready.is_empty() && self.ready.capacity() > KEPT_READY {
+            self.ready = VecDeque::new();
+        }
     }
 
     /// Drops or dead-letters what has expired at the front. Returns whether a live message is there.
@@ -310,7 +331,19 @@ impl QueueState {
         for entry in self.returned.values() {
             effects.operations.extend(entry.settlement(self.id));
         }
-        if let (Some(first), Some(last)) = (self.ready.front(), self.ready.back())
+        self.settle_ready(effects);
+        garbage.ready = std::mem::take(&mut self.ready);
+        garbage.returned = std::mem::take(&mut self.returned);
+        self.ready_bytes = 0;
+        count
+    }
+
+    /// Takes all of `ready` out of the store: one range where the range holds nothing else.
+    fn settle_ready(&mut self, effects: &mut Effects) {
+        if self.disordered || self.reserved > 0 {
+            let settled = self.ready.iter().filter_map(|e| e.settlement(self.id));
+            effects.operations.extend(settled);
+        } else if let (Some(first), Some(last)) = (self.ready.front(), self.ready.back())
             && self.durable
         {
             effects.operations.push(Operation::SettleRange {
@@ -319,18 +352,12 @@ impl QueueState {
                 to: last.position,
             });
         }
-        garbage.ready = std::mem::take(&mut self.ready);
-        garbage.returned = std::mem::take(&mut self.returned);
-        self.ready_bytes = 0;
-        count
     }
 
-    /// Ends the queue: says how many ready messages went with it and gives its consumers' subscriptions.
-    pub fn delete(
-        &mut self,
-        effects: &mut Effects,
-        garbage: &mut Garbage,
-    ) -> (usize, Vec<Subscription>) {
+    /// Ends the queue: its consumers hear of it, and the number of ready messages that went with it is returned. The
+    /// consumers' connections are told while the caller holds the queue's lock, so that a consumer that is cancelled at
+    /// the same time either prevents it or finds it in its outbox.
+    pub fn delete(&mut self, effects: &mut Effects, garbage: &mut Garbage) -> usize {
         let count = self.ready_count();
         garbage.ready = std::mem::take(&mut self.ready);
         garbage.returned = std::mem::take(&mut self.returned);
@@ -341,9 +368,12 @@ impl QueueState {
                 .operations
                 .push(Operation::DeleteQueue { queue: self.id });
         }
-        let subscriptions = self.consumers.subscriptions().cloned().collect();
+        for subscription in self.consumers.subscriptions() {
+            let gone = Event::ConsumerCancelled(subscription.key);
+            subscription.outbox.post(gone);
+        }
         self.consumers = Consumers::default();
-        (count, subscriptions)
+        count
     }
 
     fn entry_at(&self, position: Position, message: Message, now: Millis, stored: bool) -> Entry {
@@ -358,6 +388,9 @@ impl QueueState {
     }
 
     fn push(&mut self, entry: Entry) {
+        if self.ready.is_empty() && self.reserved == 0 {
+            self.disordered = false;
+        }
         self.ready_bytes += entry.message.body().len();
         self.ready.push_back(entry);
     }

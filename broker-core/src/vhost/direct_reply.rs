@@ -74,6 +74,10 @@ impl Vhost {
     pub fn reply(&self, message: Message) -> bool {
         let receiver = self.replies.receivers.get(message.routing_key());
         receiver.is_some_and(|receiver| {
+            if receiver.outbox.room() == 0 {
+                // Replies are sent at most once, and one who does not read must not fill the memory.
+                return true;
+            }
             let entry = Entry {
                 position: 0,
                 message: message.clone(),

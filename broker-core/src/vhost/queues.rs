@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     Error,
-    outbox::Event,
     queue::{
         ConnectionId, Queue, QueueArguments, QueueProperties, Work,
         arguments::{assert_queue_arguments_equivalent, inequivalent_attribute},
@@ -212,13 +211,8 @@ impl Vhost {
         if !current.is_some_and(|current| Arc::ptr_eq(&current, queue)) {
             return Ok((0, Ticket::NONE));
         }
-        let (count, subscriptions) = queue.delete(check, work)?;
+        let count = queue.delete(check, work)?;
         self.queues.remove(queue.name());
-        for subscription in subscriptions {
-            subscription
-                .outbox
-                .post(Event::ConsumerCancelled(subscription.key));
-        }
         let mut changes = Vec::new();
         if queue.properties.durable {
             changes.push(records::delete_queue(&self.name, queue.name()));
