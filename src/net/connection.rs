@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use broker_core::{broker::Broker, queue::Millis};
+use broker_core::{broker::Broker, queue::Millis, store::Ticket};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    protocol::{Settings, batch::Batch, connection::Connection},
+    protocol::{Settings, batch::Batch, connection::Connection, running::OUTPUT_OF_A_RUN},
 };
 
 /// Bytes that are read at once at most: enough that a busy publisher costs few system calls, little enough to stay in
@@ -156,12 +156,15 @@ impl Driver {
     /// One run: time, output, outbox, input. False when there is nothing to do until one of them wakes the task.
     fn turn(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> bool {
         let batch = &mut scratch.batch;
+        // Whatever was appended last on this thread, nobody of this connection waits for it.
+        batch.work.ticket = Ticket::NONE;
         self.poll_asked(cx);
         let mut progress = self.poll_time(batch, cx);
         progress |= self.poll_outbox(batch, cx);
         progress |= self.poll_input(scratch, cx);
         progress |= self.flush(&mut scratch.batch, cx);
-        if self.machine.is_closed() && self.output.is_empty() {
+        let done = self.output.is_empty() || self.machine.is_abandoned();
+        if self.machine.is_closed() && done {
             self.end.get_or_insert(End::Closed);
         }
         progress && self.end.is_none()
@@ -248,7 +251,8 @@ impl Driver {
         }
         let used = self.machine.handle_input(input, batch);
         self.keep(input.get(used..).unwrap_or_default());
-        self.unparsed = !self.machine.reads() && !self.rest.is_empty();
+        let stopped = !self.machine.reads() || batch.out.len() >= OUTPUT_OF_A_RUN;
+        self.unparsed = stopped && !self.rest.is_empty();
         true
     }
 
@@ -285,7 +289,7 @@ impl Driver {
     /// Writes what there is, as far as the socket takes it.
     fn flush(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
         if self.output.is_empty() && batch.out.is_empty() {
-            return false;
+            return self.revive(batch);
         }
         if !self.machine.poll_writable() {
             self.output.append(&mut batch.out);
@@ -293,7 +297,12 @@ impl Driver {
         }
         let mut progress = false;
         if !self.output.is_empty() {
+            let unread = self.output_is_full();
             progress |= self.flush_output(cx);
+            if unread && progress {
+                // Nothing is read from a client that has so much to take, but it takes it, so it is alive.
+                self.machine.handle_alive(batch.now);
+            }
         }
         if self.output.is_empty() && !batch.out.is_empty() {
             let (written, blocked) = self.write_all(&batch.out, cx);
@@ -306,13 +315,13 @@ impl Driver {
         } else {
             self.output.append(&mut batch.out);
         }
-        if self.output.is_empty() && self.end.is_none() {
-            self.machine.revive(batch);
-            if !batch.out.is_empty() {
-                self.output.append(&mut batch.out);
-            }
-        }
-        progress
+        progress | self.revive(batch)
+    }
+
+    /// Asks queues again that found no room, once all output is gone.
+    fn revive(&mut self, batch: &mut Batch) -> bool {
+        let free = self.output.is_empty() && self.end.is_none();
+        free && self.machine.revive(batch)
     }
 
     fn flush_output(&mut self, cx: &mut Context<'_>) -> bool {

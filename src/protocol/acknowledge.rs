@@ -16,6 +16,7 @@ use super::{
     batch::Batch,
     channel::{Channel, Handled},
     exception::{Exception, MethodId},
+    running::OUTPUT_OF_A_RUN,
     session::Session,
     unacked::Unacked,
 };
@@ -114,9 +115,15 @@ impl Channel {
                 .collect(),
         };
         session.requeue(taken, Vec::new(), batch);
-        for unacked in again {
+        let mut rest = again.into_iter();
+        for unacked in rest.by_ref() {
             self.redeliver(unacked, session, batch);
+            if batch.out.len() >= OUTPUT_OF_A_RUN {
+                break;
+            }
         }
+        // More than fits into one run goes through the queue, which finds its consumers as they take it.
+        session.requeue(rest.collect(), Vec::new(), batch);
         if self.credit.limited() {
             self.revive_consumers(session, batch);
         }
@@ -179,6 +186,7 @@ impl Session {
         }
         acknowledged.clear();
         batch.acknowledged = acknowledged;
+        self.vhost.bury(batch.now, &mut batch.work);
         batch.work.ticket = published;
     }
 

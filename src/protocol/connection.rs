@@ -65,6 +65,7 @@ pub struct Connection {
     heartbeat: Millis,
     received_at: Millis,
     sent_at: Millis,
+    abandoned: bool,
 }
 
 impl Connection {
@@ -87,6 +88,7 @@ impl Connection {
             heartbeat: 0,
             received_at: now,
             sent_at: now,
+            abandoned: false,
         }
     }
 
@@ -134,6 +136,16 @@ impl Connection {
             Phase::Running(running) => running.poll_barrier(),
             _ => true,
         }
+    }
+
+    /// Whether the client was given up on: what it has not taken by now, it will not take.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Notes a sign of life other than input.
+    pub fn handle_alive(&mut self, now: Millis) {
+        self.received_at = now;
     }
 
     /// Notes that bytes were written, which count as a heartbeat.
@@ -328,10 +340,11 @@ impl Connection {
         }
     }
 
-    /// Everything delivered so far is written: queues that were held off are asked again.
-    pub fn revive(&mut self, batch: &mut Batch) {
-        if let Phase::Running(running) = &mut self.phase {
-            running.revive(batch);
+    /// Everything delivered so far is written: queues that were held off are asked again. Says whether there were any.
+    pub fn revive(&mut self, batch: &mut Batch) -> bool {
+        match &mut self.phase {
+            Phase::Running(running) => running.revive(batch),
+            _ => false,
         }
     }
 
@@ -355,16 +368,19 @@ impl Connection {
         match &self.phase {
             Phase::Header | Phase::Handshake(_) if now >= self.login_until => {
                 tracing::warn!(peer = %self.peer, "login took too long: connection closed");
-                self.phase = Phase::Closed;
+                self.abandon();
             }
-            Phase::Header | Phase::Handshake(_) if self.broker.is_stopping() => {
-                self.phase = Phase::Closed;
-            }
+            Phase::Header | Phase::Handshake(_) if self.broker.is_stopping() => self.abandon(),
             Phase::Header | Phase::Handshake(_) => self.stop_check_at = now + STOP_CHECK,
-            Phase::Closing { until } if now >= *until => self.phase = Phase::Closed,
+            Phase::Closing { until } if now >= *until => self.abandon(),
             Phase::Running(_) if self.heartbeat > 0 => self.handle_heartbeat_time(batch),
             _ => {}
         }
+    }
+
+    fn abandon(&mut self) {
+        self.phase = Phase::Closed;
+        self.abandoned = true;
     }
 
     fn handle_heartbeat_time(&mut self, batch: &mut Batch) {
@@ -376,6 +392,7 @@ impl Connection {
             let seconds = self.heartbeat / 1000;
             tracing::warn!(peer = %self.peer, "missed heartbeats from client, timeout: {seconds}s");
             self.terminate(batch);
+            self.abandon();
         } else if batch.now >= self.sent_at + self.heartbeat / 2 {
             encode::heartbeat(&mut batch.out);
             self.sent_at = batch.now;

@@ -61,6 +61,7 @@ impl Running {
             .and_then(|s| channel_mut(channels, s.channel));
         let (Some(subscribed), Some(channel)) = (subscribed, channel) else {
             tracing::error!("deliveries for a consumer that is not there");
+            run.for_each(drop);
             return;
         };
         for delivery in run {
@@ -106,10 +107,10 @@ impl Running {
         None
     }
 
-    /// Asks the queues again whose consumers were passed over.
-    pub fn revive(&mut self, batch: &mut Batch) {
+    /// Asks the queues again whose consumers were passed over; says whether there were any.
+    pub fn revive(&mut self, batch: &mut Batch) -> bool {
         if !std::mem::take(&mut self.starved) {
-            return;
+            return false;
         }
         for (_, subscribed) in &self.session.subscriptions {
             if let Some((queue, Some(handle))) = subscribed.queue() {
@@ -117,6 +118,7 @@ impl Running {
             }
         }
         self.session.vhost.bury(batch.now, &mut batch.work);
+        true
     }
 
     /// The queue of a consumer is gone: the client is told if it understands.

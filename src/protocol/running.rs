@@ -42,6 +42,9 @@ pub struct Running {
 /// Bytes of messages on their way to the store above which publishers are not read from.
 const STORE_BACKLOG: usize = 64 * 1024 * 1024;
 
+/// Bytes of output after which a run ends: a burst of `basic.get` must not be answered all in memory.
+pub const OUTPUT_OF_A_RUN: usize = 1024 * 1024;
+
 /// What a run of frames came to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -71,7 +74,7 @@ impl Running {
     /// What ends the connection.
     pub fn handle_input(&mut self, input: &[u8], batch: &mut Batch) -> Result<Outcome, Exception> {
         let mut used = 0;
-        while self.reads() {
+        while self.reads() && batch.out.len() < OUTPUT_OF_A_RUN {
             let rest = input.get(used..).unwrap_or_default();
             let Some((frame, length)) = parse_frame(rest, self.session.frame_max)? else {
                 break;

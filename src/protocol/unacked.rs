@@ -1,7 +1,8 @@
 //! The deliveries of a channel that its client still owes an answer for.
 //!
-//! Delivery tags are consecutive, so the tag is an index: a settled delivery leaves a hole, and holes at the front are
-//! dropped.
+//! They are kept by rising delivery tag. Tags are consecutive and answers mostly come in order, so a tag is nearly always
+//! found by its distance from the first; where deliveries without an answer lie between, by binary search. A settled
+//! delivery leaves a hole until it reaches the front or holes are in the majority.
 
 use std::collections::VecDeque;
 
@@ -16,22 +17,29 @@ pub struct Unacked {
     pub entry: Entry,
 }
 
-/// Capacity that an empty list keeps.
+/// Capacity that an empty list keeps, and the fewest holes that are worth closing.
 const KEPT: usize = 1024;
+
+#[derive(Debug)]
+struct Slot {
+    tag: u64,
+    unacked: Option<Unacked>,
+}
 
 /// All unanswered deliveries of a channel.
 #[derive(Debug)]
 pub struct Unackeds {
-    /// The tag of the first slot.
-    first: u64,
-    slots: VecDeque<Option<Unacked>>,
+    next_tag: u64,
+    slots: VecDeque<Slot>,
+    holes: usize,
 }
 
 impl Default for Unackeds {
     fn default() -> Self {
         Self {
-            first: 1,
+            next_tag: 1,
             slots: VecDeque::new(),
+            holes: 0,
         }
     }
 }
@@ -39,32 +47,32 @@ impl Default for Unackeds {
 impl Unackeds {
     /// The tag of the next delivery.
     pub fn next_tag(&self) -> u64 {
-        self.first + self.slots.len() as u64
+        self.next_tag
     }
 
     /// Gives a delivery that needs no answer its tag.
     pub fn skip(&mut self) -> u64 {
-        let tag = self.next_tag();
-        if self.slots.is_empty() {
-            self.first += 1;
-        } else {
-            self.slots.push_back(None);
-        }
+        let tag = self.next_tag;
+        self.next_tag += 1;
         tag
     }
 
     /// Gives a delivery its tag and keeps it.
     pub fn push(&mut self, unacked: Unacked) -> u64 {
-        let tag = self.next_tag();
-        self.slots.push_back(Some(unacked));
+        let tag = self.skip();
+        self.slots.push_back(Slot {
+            tag,
+            unacked: Some(unacked),
+        });
         tag
     }
 
     /// Takes out one delivery; `None` when the tag is unknown.
     pub fn take(&mut self, tag: u64) -> Option<Unacked> {
-        let index = usize::try_from(tag.checked_sub(self.first)?).ok()?;
-        let unacked = self.slots.get_mut(index)?.take()?;
-        self.drop_holes();
+        let index = self.find(tag)?;
+        let unacked = self.slots.get_mut(index)?.unacked.take()?;
+        self.holes += 1;
+        self.close_holes();
         Some(unacked)
     }
 
@@ -73,53 +81,69 @@ impl Unackeds {
     pub fn take_up_to(&mut self, tag: u64, mut each: impl FnMut(Unacked)) -> bool {
         let upto = match tag {
             0 => self.slots.len(),
-            _ => {
-                let index = tag.checked_sub(self.first);
-                let Some(index) = index.and_then(|index| usize::try_from(index).ok()) else {
-                    return false;
-                };
-                if !self.slots.get(index).is_some_and(Option::is_some) {
-                    return false;
-                }
-                index + 1
-            }
+            _ => match self.find(tag) {
+                Some(index) => index + 1,
+                None => return false,
+            },
         };
-        for unacked in self.slots.drain(..upto).flatten() {
-            each(unacked);
+        for slot in self.slots.drain(..upto) {
+            match slot.unacked {
+                Some(unacked) => each(unacked),
+                None => self.holes -= 1,
+            }
         }
-        self.first += upto as u64;
-        self.drop_holes();
+        self.close_holes();
         true
     }
 
     /// The outstanding tags up to `tag` (all of them for tag 0).
     pub fn tags_up_to(&self, tag: u64) -> Vec<u64> {
-        let tags = self.slots.iter().zip(self.first..);
-        let outstanding = tags.filter(|(slot, _)| slot.is_some()).map(|(_, tag)| tag);
-        outstanding.take_while(|&t| tag == 0 || t <= tag).collect()
+        let outstanding = self.slots.iter().filter(|slot| slot.unacked.is_some());
+        let tags = outstanding.map(|slot| slot.tag);
+        tags.take_while(|&t| tag == 0 || t <= tag).collect()
     }
 
     /// Puts deliveries back under their tags, as `tx.rollback` does.
     pub fn restore(&mut self, taken: impl Iterator<Item = (u64, Unacked)>) {
-        for (tag, unacked) in taken {
-            while tag < self.first {
-                self.slots.push_front(None);
-                self.first -= 1;
-            }
-            let index = usize::try_from(tag - self.first).unwrap_or(usize::MAX);
-            if let Some(slot) = self.slots.get_mut(index) {
-                *slot = Some(unacked);
-            }
-        }
+        self.slots.retain(|slot| slot.unacked.is_some());
+        self.holes = 0;
+        self.slots.extend(taken.map(|(tag, unacked)| Slot {
+            tag,
+            unacked: Some(unacked),
+        }));
+        self.slots
+            .make_contiguous()
+            .sort_unstable_by_key(|slot| slot.tag);
     }
 
-    fn drop_holes(&mut self) {
-        while let Some(None) = self.slots.front() {
+    /// Where an outstanding tag is kept.
+    fn find(&self, tag: u64) -> Option<usize> {
+        let distance = tag.checked_sub(self.slots.front()?.tag)?;
+        let guess = usize::try_from(distance).ok()?;
+        let at_guess = self.slots.get(guess).filter(|slot| slot.tag == tag);
+        let index = match at_guess {
+            Some(_) => guess,
+            None => self
+                .slots
+                .binary_search_by_key(&tag, |slot| slot.tag)
+                .ok()?,
+        };
+        let slot = self.slots.get(index)?;
+        slot.unacked.is_some().then_some(index)
+    }
+
+    fn close_holes(&mut self) {
+        while self.slots.front().is_some_and(|s| s.unacked.is_none()) {
             self.slots.pop_front();
-            self.first += 1;
+            self.holes -= 1;
         }
-        if self.slots.is_empty() && self.slots.capacity() > KEPT {
-            self.slots = VecDeque::new();
+        if self.slots.is_empty() {
+            if self.slots.capacity() > KEPT {
+                self.slots = VecDeque::new();
+            }
+        } else if self.holes > KEPT.max(self.slots.len() / 2) {
+            self.slots.retain(|slot| slot.unacked.is_some());
+            self.holes = 0;
         }
     }
 }
@@ -197,5 +221,18 @@ mod tests {
         unackeds.restore([(1, first), (2, second)].into_iter());
         assert_eq!(unackeds.next_tag(), 4);
         assert_eq!(unackeds.take(1).unwrap().entry.position, 1);
+    }
+
+    #[test]
+    fn one_old_delivery_does_not_keep_the_room_of_later_ones() {
+        let mut unackeds = filled(1);
+        for _ in 0..100_000 {
+            unackeds.skip();
+            let tag = unackeds.push(unacked(2));
+            unackeds.take(tag).unwrap();
+        }
+        assert!(unackeds.slots.len() <= 2 * KEPT, "{}", unackeds.slots.len());
+        assert_eq!(unackeds.take(1).unwrap().entry.position, 1);
+        assert!(unackeds.slots.is_empty());
     }
 }
