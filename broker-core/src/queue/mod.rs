@@ -10,6 +10,7 @@ pub mod credit;
 pub mod effects;
 pub mod entry;
 pub mod expiries;
+pub mod incoming_bindings;
 pub mod limits;
 pub mod state;
 
@@ -28,6 +29,7 @@ pub use self::{
     effects::{DeadReason, Effects},
     entry::{Entry, Millis, NEVER},
     expiries::Expiries,
+    incoming_bindings::{BindingKey, IncomingBindings},
     state::QueueState,
 };
 use self::{limits::Limits, state::Garbage};
@@ -80,17 +82,6 @@ pub struct QueueProperties {
     pub arguments: QueueArguments,
 }
 
-/// A binding that ends at a queue or exchange, kept there so that deleting it finds its bindings.
-#[derive(Debug, Clone)]
-pub struct BindingKey {
-    /// The exchange that the binding starts from.
-    pub source: Arc<str>,
-    /// The routing key it was made with.
-    pub routing_key: Arc<str>,
-    /// The arguments it was made with.
-    pub arguments: FieldTable,
-}
-
 /// A queue of the broker.
 pub struct Queue {
     /// The queue's identity in the store.
@@ -98,7 +89,7 @@ pub struct Queue {
     /// How it was declared.
     pub properties: QueueProperties,
     /// The bindings that end here, but for the implicit one from the default exchange.
-    pub bindings: Mutex<Vec<BindingKey>>,
+    pub bindings: Mutex<IncomingBindings>,
     state: Mutex<QueueState>,
     store: Arc<dyn MessageStore>,
     expiries: Arc<Expiries>,

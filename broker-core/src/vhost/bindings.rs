@@ -7,7 +7,6 @@ use amqp_codec::FieldTable;
 use super::{Vhost, direct_reply, exchanges::Destination, records};
 use crate::{
     Error,
-    arguments::equivalent_tables,
     definitions::DestinationKind,
     queue::{BindingKey, ConnectionId},
     store::Ticket,
@@ -26,15 +25,6 @@ pub struct BindingRequest {
     pub routing_key: String,
     /// Matched by headers exchanges.
     pub arguments: FieldTable,
-}
-
-impl BindingKey {
-    /// Whether both name the same binding (of one destination).
-    pub fn same_as(&self, other: &Self) -> bool {
-        self.source == other.source
-            && self.routing_key == other.routing_key
-            && equivalent_tables(&self.arguments, &other.arguments)
-    }
 }
 
 impl Vhost {
@@ -136,5 +126,90 @@ impl BindingRequest {
             routing_key: self.routing_key.as_str().into(),
             arguments: self.arguments.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        broker::Broker,
+        definitions::MemoryDefinitions,
+        queue::{Queue, Work, incoming_bindings::looked_at},
+        store::MemoryStore,
+        vhost::{ExchangeDeclaration, QueueDeclaration},
+    };
+
+    const MANY: usize = 50_000;
+    const ME: ConnectionId = ConnectionId(1);
+
+    fn request(exchange: &str, number: usize) -> BindingRequest {
+        BindingRequest {
+            source: exchange.to_owned(),
+            destination_kind: DestinationKind::Queue,
+            destination: "q".to_owned(),
+            routing_key: format!("key {number}"),
+            arguments: FieldTable::default(),
+        }
+    }
+
+    /// A vhost whose queue `q` is bound to `many` and to `other` with many keys each.
+    fn bound() -> (Arc<Vhost>, Arc<Queue>) {
+        let store = Arc::new(MemoryStore::new());
+        let broker = Broker::start(store, Arc::new(MemoryDefinitions::new()), 0).unwrap();
+        let vhost = broker.vhost("/").unwrap();
+        let queue = QueueDeclaration {
+            name: "q".to_owned(),
+            durable: false,
+            exclusive: true,
+            auto_delete: false,
+            arguments: FieldTable::default(),
+        };
+        let (queue, _) = vhost.declare_queue(queue, ME).unwrap();
+        for name in ["many", "other"] {
+            let exchange = ExchangeDeclaration {
+                name: name.to_owned(),
+                kind: "direct".to_owned(),
+                durable: true,
+                auto_delete: false,
+                internal: false,
+                arguments: FieldTable::default(),
+            };
+            vhost.declare_exchange(exchange).unwrap();
+            for number in 0..MANY {
+                vhost.bind(&request(name, number), ME).unwrap();
+            }
+        }
+        (vhost, queue)
+    }
+
+    #[test]
+    fn deleting_an_exchange_looks_at_each_of_its_bindings_once() {
+        let (vhost, queue) = bound();
+        let looked_at = looked_at::during(|| {
+            vhost.delete_exchange("many", false).unwrap();
+        });
+        assert!(looked_at <= 2 * MANY, "looked at {looked_at} bindings");
+        let left = queue.bindings.lock().take();
+        assert_eq!(left.len(), MANY);
+        assert!(left.iter().all(|key| *key.source == *"other"));
+    }
+
+    #[test]
+    fn unbinding_one_by_one_looks_at_each_binding_once() {
+        let (vhost, queue) = bound();
+        let looked_at = looked_at::during(|| {
+            for number in 0..MANY {
+                vhost.unbind(&request("many", number), ME).unwrap();
+            }
+        });
+        assert!(looked_at <= 2 * MANY, "looked at {looked_at} bindings");
+        let other = vhost.exchange("other").unwrap();
+        assert_eq!(other.binding_count(), MANY);
+        vhost
+            .delete_queue("q", ME, (false, false), &mut Work::default())
+            .unwrap();
+        assert_eq!(other.binding_count(), 0);
+        assert!(queue.bindings.lock().take().is_empty());
     }
 }

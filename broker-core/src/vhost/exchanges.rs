@@ -11,7 +11,7 @@ use crate::{
     definitions::DestinationKind,
     exchange::{ExchangeKind, RoutingTable},
     queue::arguments::{assert_arguments_equivalent, inequivalent_attribute},
-    queue::{BindingKey, Queue},
+    queue::{BindingKey, IncomingBindings, Queue},
     store::Ticket,
 };
 
@@ -83,7 +83,7 @@ pub struct Exchange {
     pub alternate: Option<Arc<str>>,
     pub(super) table: RwLock<RoutingTable<Destination>>,
     /// The bindings that end here.
-    pub(super) incoming: Mutex<Vec<BindingKey>>,
+    pub(super) incoming: Mutex<IncomingBindings>,
 }
 
 impl Exchange {
@@ -225,7 +225,7 @@ impl Vhost {
                 changes.push(records::delete_exchange(&self.name, &exchange.name));
             }
             self.drop_outgoing(&exchange, &mut changes)?;
-            let incoming = std::mem::take(&mut *exchange.incoming.lock());
+            let incoming = exchange.incoming.lock().take();
             let destination = Destination::Exchange(exchange);
             self.drop_incoming(&destination, incoming, &mut changes, &mut doomed)?;
         }
@@ -241,13 +241,14 @@ impl Vhost {
         let mut table = exchange.table.write();
         for binding in table.bindings() {
             let destination = binding.destination;
-            let key = BindingKey {
-                source: Arc::clone(&exchange.name),
-                routing_key: (*binding.routing_key).into(),
-                arguments: binding.arguments.clone(),
-            };
-            destination.forget(&key);
+            // The first binding of a destination takes the others along: for those there is nothing left to look at.
+            destination.forget_source(&exchange.name);
             if exchange.durable && destination.durable() {
+                let key = BindingKey {
+                    source: Arc::clone(&exchange.name),
+                    routing_key: (*binding.routing_key).into(),
+                    arguments: binding.arguments.clone(),
+                };
                 changes.push(records::delete_binding(&self.name, &key, destination)?);
             }
         }
@@ -333,14 +334,18 @@ impl Destination {
     }
 
     pub(super) fn remember(&self, key: BindingKey) {
-        self.incoming().lock().push(key);
+        self.incoming().lock().insert(key);
     }
 
     pub(super) fn forget(&self, key: &BindingKey) {
-        self.incoming().lock().retain(|known| !known.same_as(key));
+        self.incoming().lock().remove(key);
     }
 
-    fn incoming(&self) -> &Mutex<Vec<BindingKey>> {
+    fn forget_source(&self, exchange: &str) {
+        self.incoming().lock().remove_source(exchange);
+    }
+
+    fn incoming(&self) -> &Mutex<IncomingBindings> {
         match self {
             Self::Queue(queue) => &queue.bindings,
             Self::Exchange(exchange) => &exchange.incoming,

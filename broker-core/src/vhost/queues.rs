@@ -218,7 +218,7 @@ impl Vhost {
             changes.push(records::delete_queue(&self.name, queue.name()));
         }
         let mut doomed = Vec::new();
-        let incoming = std::mem::take(&mut *queue.bindings.lock());
+        let incoming = queue.bindings.lock().take();
         let destination = Destination::Queue(Arc::clone(queue));
         self.drop_incoming(&destination, incoming, &mut changes, &mut doomed)?;
         self.changed();
