@@ -119,8 +119,8 @@ impl Broker {
     /// Expires what is due.
     pub fn run_expiries(&self, now: Millis) {
         let mut work = Work::default();
-        for queue in self.shared.expiries.take_due(now) {
-            queue.expire(now, &mut work);
+        for (at, queue) in self.shared.expiries.take_due(now) {
+            queue.expire(at, now, &mut work);
             self.bury_from(&queue, now, &mut work);
         }
     }

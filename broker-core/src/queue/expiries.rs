@@ -1,7 +1,8 @@
 //! Which queue has to look at its front message, and when.
 //!
-//! Queues put their next expiry in; one task of the program sleeps until the earliest and runs it. A queue is in the
-//! heap at most once for each earlier moment that it has named, so the heap stays small.
+//! Queues put their next expiry in; one task of the program sleeps until the earliest and runs it. A queue that names an
+//! earlier moment leaves the later alarm in the heap; when that one comes, the queue knows that it did not wait for it
+//! and ignores it, so that stale alarms vanish with their time.
 
 use std::{
     cmp::Ordering,
@@ -71,15 +72,107 @@ impl Expiries {
         inner.alarms.peek().map(|alarm| alarm.at)
     }
 
-    /// Takes out the queues that are due.
-    pub fn take_due(&self, now: Millis) -> Vec<Arc<Queue>> {
+    /// Takes out the queues that are due, each with the moment it had named.
+    pub fn take_due(&self, now: Millis) -> Vec<(Millis, Arc<Queue>)> {
         let mut due = Vec::new();
         let mut inner = self.inner.lock();
         while inner.alarms.peek().is_some_and(|alarm| alarm.at <= now) {
-            if let Some(queue) = inner.alarms.pop().and_then(|a| a.queue.upgrade()) {
-                due.push(queue);
-            }
+            let Some(Alarm { at, queue }) = inner.alarms.pop() else {
+                break;
+            };
+            due.extend(queue.upgrade().map(|queue| (at, queue)));
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amqp_codec::FieldTable;
+
+    use super::*;
+    use crate::{
+        message::Message,
+        queue::{QueueArguments, QueueProperties, Work},
+        store::{MemoryStore, QueueId},
+    };
+
+    const TTL: Millis = 1000;
+
+    fn queue(expiries: &Arc<Expiries>) -> Arc<Queue> {
+        let properties = QueueProperties {
+            name: "q".into(),
+            vhost: "/".into(),
+            durable: false,
+            auto_delete: false,
+            exclusive_owner: None,
+            table: FieldTable::default(),
+            arguments: QueueArguments {
+                message_ttl_ms: Some(TTL),
+                ..QueueArguments::default()
+            },
+        };
+        let store = Arc::new(MemoryStore::new());
+        Queue::new(QueueId(1), properties, store, Arc::clone(expiries))
+    }
+
+    fn publish(queue: &Arc<Queue>, now: Millis) {
+        let message = Message::new("", "q", &[], b"", false);
+        let (mut work, mut refused) = (Work::default(), Vec::new());
+        queue.publish(std::iter::once(message), now, &mut work, &mut refused);
+    }
+
+    /// What the program's task does at `now`.
+    fn run(expiries: &Expiries, now: Millis) {
+        for (at, queue) in expiries.take_due(now) {
+            queue.expire(at, now, &mut Work::default());
+        }
+    }
+
+    fn alarms(expiries: &Expiries) -> Vec<Millis> {
+        let inner = expiries.inner.lock();
+        inner.alarms.iter().map(|alarm| alarm.at).collect()
+    }
+
+    #[test]
+    fn front_that_alternates_leaves_one_alarm() {
+        let expiries = Arc::new(Expiries::default());
+        let queue = queue(&expiries);
+        publish(&queue, 0);
+        publish(&queue, 500);
+        // Each time a message that expired earlier was at the front, and is gone when the alarm comes.
+        for now in 1..500 {
+            queue.schedule(now);
+            run(&expiries, now);
+        }
+        assert!(queue.get(true, TTL - 1, &mut Work::default()).is_some());
+        run(&expiries, TTL);
+        assert_eq!(alarms(&expiries), [TTL + 500]);
+        run(&expiries, TTL + 499);
+        assert_eq!(queue.counts().ready, 1);
+        run(&expiries, TTL + 500);
+        assert_eq!(queue.counts().ready, 0);
+        assert!(alarms(&expiries).is_empty());
+    }
+
+    #[test]
+    fn message_expires_on_time_after_an_earlier_alarm() {
+        let expiries = Arc::new(Expiries::default());
+        let queue = queue(&expiries);
+        for now in [0, 10, 20] {
+            publish(&queue, now);
+        }
+        for (now, left) in [
+            (999, 3),
+            (1000, 2),
+            (1009, 2),
+            (1015, 1),
+            (1019, 1),
+            (1020, 0),
+        ] {
+            run(&expiries, now);
+            assert_eq!(queue.counts().ready, left, "at {now}");
+        }
+        assert!(alarms(&expiries).is_empty());
     }
 }

@@ -391,9 +391,17 @@ impl Queue {
         })
     }
 
-    /// Runs what expired; called by [`Expiries`].
-    pub(crate) fn expire(self: &Arc<Self>, now: Millis, work: &mut Work) {
-        self.scheduled.store(NEVER, Ordering::Relaxed);
+    /// Runs what expired when the alarm for `at` has come ([`Expiries::take_due`]). One that the queue does not wait for
+    /// any more does nothing: it would set another alarm beside the one that the queue waits for.
+    pub(crate) fn expire(self: &Arc<Self>, at: Millis, now: Millis, work: &mut Work) {
+        // Acquire, with the release in `schedule`: whoever relied on this alarm changed the state before, and that change
+        // has to be seen here.
+        let awaited =
+            self.scheduled
+                .compare_exchange(at, NEVER, Ordering::AcqRel, Ordering::Relaxed);
+        if awaited.is_err() {
+            return;
+        }
         self.change(now, work, |state, effects| {
             state.expire(now, effects);
         });
@@ -429,7 +437,7 @@ impl Queue {
     }
 
     fn schedule(self: &Arc<Self>, at: Millis) {
-        if self.scheduled.fetch_min(at, Ordering::Relaxed) > at {
+        if self.scheduled.fetch_min(at, Ordering::AcqRel) > at {
             self.expiries.schedule(at, Arc::downgrade(self));
         }
     }
