@@ -455,3 +455,6 @@ fn give_back_credit(
     }
     state.dispatch(now, effects);
 }
+
+#[cfg(test)]
+mod tests;

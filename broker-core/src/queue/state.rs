@@ -39,7 +39,10 @@ pub struct QueueState {
     unacknowledged: usize,
     /// Places that were set aside and are not taken yet.
     reserved: usize,
-    /// A message took a reserved place when later ones were there already, so positions in `ready` do not only rise.
+    /// The latest position that ever entered `ready`.
+    entered: Position,
+    /// A message took a reserved place after a later one had entered, so positions in `ready` do not only rise, or a
+    /// delivered message has its place between them.
     disordered: bool,
     consumers: Consumers,
     /// Set once the queue was deleted: late publishes and requeues are dropped.
@@ -59,6 +62,7 @@ impl QueueState {
             next_position: 1,
             unacknowledged: 0,
             reserved: 0,
+            entered: 0,
             disordered: false,
             consumers: Consumers::default(),
             deleted: false,
@@ -141,8 +145,6 @@ impl QueueState {
             self.refuse(entry.message, now, effects);
             return;
         }
-        let later = self.ready.back().map(|last| last.position);
-        self.disordered |= later.is_some_and(|last| position < last);
         self.push(entry);
         if self.limits.length_limited() {
             self.dispatch(now, effects);
@@ -391,6 +393,8 @@ impl QueueState {
         if self.ready.is_empty() && self.reserved == 0 {
             self.disordered = false;
         }
+        self.disordered |= entry.position < self.entered;
+        self.entered = self.entered.max(entry.position);
         self.ready_bytes += entry.message.body().len();
         self.ready.push_back(entry);
     }

@@ -1,0 +1,167 @@
+//! What a queue leaves in the store, and whom it tells of its end, when changes of it meet.
+
+use std::{
+    sync::atomic::AtomicBool,
+    task::{Wake, Waker},
+};
+
+use super::*;
+use crate::{
+    outbox::{Event, Outbox, SubscriptionKey},
+    store::MemoryStore,
+};
+
+fn durable_queue(store: &Arc<MemoryStore>) -> Arc<Queue> {
+    let properties = QueueProperties {
+        name: "queue".into(),
+        vhost: "/".into(),
+        durable: true,
+        auto_delete: false,
+        exclusive_owner: None,
+        table: FieldTable::default(),
+        arguments: QueueArguments::default(),
+    };
+    let store: Arc<dyn MessageStore> = Arc::<MemoryStore>::clone(store);
+    Queue::new(QueueId(1), properties, store, Arc::default())
+}
+
+fn persistent(body: &str) -> Message {
+    Message::new("", "queue", &[0, 0], body.as_bytes(), true)
+}
+
+fn publish(queue: &Arc<Queue>, body: &str) {
+    let message = std::iter::once(persistent(body));
+    queue.publish(message, 0, &mut Work::default(), &mut Vec::new());
+}
+
+/// What a transaction does between its batch and its entry into the queue.
+fn reserve(queue: &Arc<Queue>, body: &str) -> (u64, Message) {
+    let message = persistent(body);
+    let mut batch = Vec::new();
+    let place = queue.reserve(&message, &mut batch);
+    queue.store.append(&mut batch);
+    (place, message)
+}
+
+fn insert(queue: &Arc<Queue>, reserved: (u64, Message)) {
+    queue.insert(std::iter::once(reserved), 0, &mut Work::default());
+}
+
+fn purge(queue: &Arc<Queue>) -> usize {
+    queue.purge(0, &mut Work::default())
+}
+
+fn get(queue: &Arc<Queue>) -> Entry {
+    queue.get(false, 0, &mut Work::default()).unwrap().0
+}
+
+/// The bodies that the store would give back after a restart.
+fn recorded(store: &MemoryStore) -> Vec<String> {
+    let mut bodies = Vec::new();
+    let mut each = |_, message: Message| {
+        bodies.push(String::from_utf8(message.body().to_vec()).unwrap());
+    };
+    store.recover(QueueId(1), &mut each).unwrap();
+    bodies
+}
+
+#[test]
+fn purge_spares_a_message_that_is_about_to_take_its_reserved_place() {
+    let store = Arc::new(MemoryStore::new());
+    let queue = durable_queue(&store);
+    publish(&queue, "before");
+    let reserved = reserve(&queue, "reserved");
+    publish(&queue, "behind");
+    assert_eq!(purge(&queue), 2);
+    assert_eq!(recorded(&store), ["reserved"]);
+    insert(&queue, reserved);
+    assert_eq!(get(&queue).message.body(), b"reserved");
+}
+
+#[test]
+fn purge_leaves_no_record_of_messages_that_entered_out_of_order() {
+    let store = Arc::new(MemoryStore::new());
+    let queue = durable_queue(&store);
+    let reserved = reserve(&queue, "first place");
+    publish(&queue, "second place");
+    insert(&queue, reserved);
+    assert_eq!(purge(&queue), 2);
+    assert!(recorded(&store).is_empty());
+}
+
+#[test]
+fn purge_spares_a_delivered_message_whose_place_is_between_those_that_wait() {
+    let store = Arc::new(MemoryStore::new());
+    let queue = durable_queue(&store);
+    let reserved = reserve(&queue, "first place");
+    publish(&queue, "delivered");
+    let delivered = get(&queue);
+    insert(&queue, reserved);
+    publish(&queue, "third place");
+    assert_eq!(purge(&queue), 2);
+    assert_eq!(recorded(&store), ["delivered"]);
+    let settled = std::iter::once(&delivered);
+    queue.settle(None, settled, 0, &mut Work::default());
+    assert!(recorded(&store).is_empty());
+}
+
+#[test]
+fn purge_of_messages_in_order_is_one_range_again_once_disorder_is_gone() {
+    let store = Arc::new(MemoryStore::new());
+    let queue = durable_queue(&store);
+    let reserved = reserve(&queue, "first place");
+    publish(&queue, "second place");
+    insert(&queue, reserved);
+    purge(&queue);
+    publish(&queue, "third place");
+    publish(&queue, "fourth place");
+    let mut effects = Effects::default();
+    let mut state = queue.state.lock();
+    assert_eq!(state.purge(&mut effects, &mut Garbage::default()), 2);
+    let operations = effects.operations;
+    assert!(
+        matches!(
+            operations[..],
+            [Operation::SettleRange { from: 3, to: 4, .. }]
+        ),
+        "{operations:?}"
+    );
+}
+
+/// Notes whether the queue was locked when the consumer's connection was woken.
+struct Woken {
+    queue: Arc<Queue>,
+    under_lock: AtomicBool,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        let locked = self.queue.state.try_lock().is_none();
+        self.under_lock.store(locked, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn consumers_hear_of_their_deleted_queue_before_its_lock_is_released() {
+    let queue = durable_queue(&Arc::new(MemoryStore::new()));
+    let outbox = Outbox::new();
+    let subscription = Subscription {
+        key: SubscriptionKey(7),
+        outbox: Arc::clone(&outbox),
+        channel_credit: Arc::default(),
+        no_ack: false,
+        prefetch: 0,
+        priority: 0,
+    };
+    queue.consume(subscription, false).unwrap();
+    let woken = Arc::new(Woken {
+        queue: Arc::clone(&queue),
+        under_lock: AtomicBool::new(false),
+    });
+    assert!(!outbox.poll_ready(&Waker::from(Arc::clone(&woken))));
+    queue.delete(|_| Ok(()), &mut Work::default()).unwrap();
+    assert!(woken.under_lock.load(Ordering::Relaxed));
+    let mut events = Vec::new();
+    outbox.take(&mut Vec::new(), &mut events);
+    assert_eq!(events, [Event::ConsumerCancelled(SubscriptionKey(7))]);
+}
