@@ -376,3 +376,6 @@ fn has_hung_up(stream: &TcpStream) -> bool {
     let found = rustix::event::poll(&mut sockets, Some(&Timespec::default()));
     found.is_ok_and(|count| count > 0)
 }
+
+#[cfg(test)]
+mod tests;

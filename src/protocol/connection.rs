@@ -399,3 +399,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -2,9 +2,11 @@
 
 use crate::leveret_only;
 use crate::support::content::{header_bytes, publish_to};
+use crate::support::peer::method_bytes;
 use crate::support::{
     AMQPProperties, Broker, Login, NoMethod, Peer, basic, foreign_broker, queue, unique,
 };
+use amq_protocol::frame::AMQPFrame;
 
 /// The default of `amqp.max_message_size`.
 const MAX_MESSAGE_SIZE: usize = 16 * 1024 * 1024;
@@ -174,7 +176,7 @@ fn many_methods_in_one_write_are_answered_in_order() {
     let names: Vec<String> = (0..500).map(|_| unique("burst")).collect();
     let declare = |name: &String| {
         let declare = crate::support::operations::exclusive_queue(name);
-        crate::support::peer::method_bytes(1, declare)
+        method_bytes(1, declare)
     };
     peer.send_bytes(&names.iter().flat_map(declare).collect::<Vec<_>>());
     for name in &names {
@@ -184,4 +186,37 @@ fn many_methods_in_one_write_are_answered_in_order() {
     if !foreign_broker() {
         peer.close();
     }
+}
+
+#[test]
+fn a_burst_of_gets_of_large_messages_is_answered_in_order() {
+    const COUNT: usize = 200;
+    let mut peer = Peer::connect();
+    let queue = peer.fresh_queue(1, "burst");
+    let bodies: Vec<_> = (0..COUNT)
+        .map(|n| format!("{n:0>9}").repeat(100 * 1024 / 9))
+        .collect();
+    peer.fill(
+        &queue,
+        &bodies.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    let get = || basic::Get {
+        queue: queue.as_str().into(),
+        no_ack: true,
+    };
+    let burst: Vec<_> = (0..COUNT).flat_map(|_| method_bytes(1, get())).collect();
+    peer.send_bytes(&burst);
+    for (number, body) in bodies.iter().enumerate() {
+        let ok = peer.expect::<basic::GetOk>(1);
+        assert_eq!(ok.delivery_tag, number as u64 + 1);
+        assert_eq!(ok.message_count as usize, COUNT - 1 - number);
+        let AMQPFrame::Header(..) = peer.next_frame(1, "a content header") else {
+            panic!("no content header");
+        };
+        let AMQPFrame::Body(_, got) = peer.next_frame(1, "a content body") else {
+            panic!("no content body");
+        };
+        assert!(got == body.as_bytes(), "message {number}");
+    }
+    peer.close();
 }

@@ -52,6 +52,8 @@ impl ChannelCredit {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     #[test]
@@ -68,5 +70,36 @@ mod tests {
     fn channel_credit_without_limit_never_ends() {
         let credit = ChannelCredit::default();
         assert!((0..100).all(|_| credit.acquire()));
+    }
+
+    #[test]
+    fn asking_for_channel_credit_takes_none() {
+        let credit = ChannelCredit::default();
+        credit.set_limit(1);
+        assert!(credit.available() && credit.available());
+        assert!(credit.acquire());
+        assert!(!credit.available());
+        assert!(!credit.acquire());
+        credit.release(1);
+        assert!(credit.available());
+    }
+
+    #[test]
+    fn a_refused_acquirer_never_counts_even_for_a_moment() {
+        let credit = ChannelCredit::default();
+        credit.set_limit(1);
+        assert!(credit.acquire());
+        let refused = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!((0..1_000_000).all(|_| !credit.acquire()));
+                refused.store(true, Ordering::Relaxed);
+            });
+            while !refused.load(Ordering::Relaxed) {
+                assert_eq!(credit.used.load(Ordering::Relaxed), 1);
+            }
+        });
+        credit.release(1);
+        assert!(credit.acquire());
     }
 }

@@ -93,3 +93,38 @@ impl Vhost {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        definitions::MemoryDefinitions, outbox::OUTBOX_BYTES, store::MemoryStore, vhost::Shared,
+    };
+
+    #[test]
+    fn replies_to_one_who_does_not_read_are_bounded_and_dropped() {
+        let shared = Shared {
+            store: Arc::new(MemoryStore::new()),
+            definitions: Arc::new(MemoryDefinitions::new()),
+            expiries: Arc::default(),
+        };
+        let vhost = Vhost::new("/".into(), shared);
+        let outbox = Outbox::new();
+        let address = vhost.open_reply_address(&outbox, SubscriptionKey(0));
+        let reply = Message::new("", &address.name, &[0, 0], &[0; 16 * 1024], false);
+        // A reply that is dropped counts as sent: the replier has done nothing wrong.
+        assert!((0..1000).all(|_| vhost.reply(reply.clone())));
+        let mut deliveries = Vec::new();
+        outbox.take(&mut deliveries, &mut Vec::new());
+        let kept = deliveries.len() * reply.size();
+        assert!(kept > 0 && kept <= OUTBOX_BYTES + reply.size(), "{kept}");
+        deliveries.clear();
+        assert!(vhost.reply(reply));
+        outbox.take(&mut deliveries, &mut Vec::new());
+        assert_eq!(
+            deliveries.len(),
+            1,
+            "one who reads again gets replies again"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! Rules of the task between socket and state machine, one poll at a time.
+
+use amqp_codec::{FieldTable, Properties};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::protocol::connection::tests::{Scene, fill_with_stale_deliveries, message, publish};
+
+/// A task for this machine, and the client's side of its socket.
+async fn driver(machine: Connection) -> (Driver, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await;
+    let (stream, _) = listener.accept().await.unwrap();
+    let clock = Clock::start();
+    let driver = Driver {
+        stream,
+        machine,
+        clock,
+        rest: Vec::new(),
+        unparsed: false,
+        output: Vec::new(),
+        written: 0,
+        timer: Box::pin(sleep_until(Instant::now())),
+        timer_at: clock.now(),
+        end: None,
+    };
+    (driver, client.unwrap())
+}
+
+#[tokio::test]
+async fn consumers_that_were_passed_over_are_asked_again_when_there_is_nothing_to_write() {
+    let mut scene = Scene::new();
+    let queue = scene.queue("living", FieldTable::default());
+    scene.consume("living");
+    fill_with_stale_deliveries(scene.machine.outbox());
+    publish(&queue, message(Properties::default(), b"passed over"), 0);
+    assert_eq!(queue.counts().ready, 1);
+    let (mut driver, _client) = driver(scene.machine).await;
+    let polled = poll_fn(|cx| Poll::Ready(driver.poll(cx))).await;
+    assert!(polled.is_pending());
+    assert_eq!(queue.counts().ready, 0);
+}
