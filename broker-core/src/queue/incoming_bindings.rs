@@ -1,7 +1,7 @@
 //! The bindings that end at one queue or exchange, kept there so that deleting it finds them.
 //!
 //! Most destinations have a few bindings and keep a plain list; an idle queue has none and allocates nothing. From
-//! [`INDEXED_FROM`] bindings on they are found by source and routing key, so that neither unbinding them one by one nor
+//! `INDEXED_FROM` bindings on they are found by source and routing key, so that neither unbinding them one by one nor
 //! deleting an exchange that many of them come from looks at each binding again and again.
 
 use std::sync::Arc;
