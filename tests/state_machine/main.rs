@@ -16,10 +16,15 @@ mod wire;
 use std::{fs, path::Path, sync::Arc};
 
 use amqp_codec::{
-    AMQPClass,
+    AMQPClass, FieldTable,
     protocol::{channel, confirm, queue},
 };
-use broker_core::{definitions::MemoryDefinitions, store::MemoryStore};
+use broker_core::{
+    definitions::{DestinationKind, MemoryDefinitions},
+    queue::ConnectionId,
+    store::MemoryStore,
+    vhost::BindingRequest,
+};
 use exercise::{End, START, start};
 
 #[test]
@@ -83,4 +88,22 @@ fn heartbeat_is_sent_at_half_the_interval_and_two_missed_ones_end_the_connection
     assert!(!end.wire.ended());
     end.run(START + HEARTBEAT * 2);
     assert!(end.wire.ended());
+}
+
+#[test]
+fn exchanges_that_are_bound_in_a_circle_go_with_their_broker() {
+    let store = Arc::new(MemoryStore::new());
+    let broker = start(&store, &Arc::new(MemoryDefinitions::new()));
+    let vhost = broker.vhost("/").unwrap();
+    let circle = BindingRequest {
+        source: "amq.fanout".to_owned(),
+        destination_kind: DestinationKind::Exchange,
+        destination: "amq.fanout".to_owned(),
+        routing_key: String::new(),
+        arguments: FieldTable::default(),
+    };
+    vhost.bind(&circle, ConnectionId(1)).unwrap();
+    let exchange = Arc::downgrade(&vhost.exchange("amq.fanout").unwrap());
+    drop((vhost, broker));
+    assert!(exchange.upgrade().is_none());
 }

@@ -34,6 +34,7 @@ pub use self::{
 use crate::{
     Error,
     definitions::Definitions,
+    exchange::RoutingTable,
     queue::{Expiries, Queue},
     store::{MessageStore, Ticket},
 };
@@ -168,6 +169,15 @@ impl Vhost {
     /// its way to the disk.
     fn written(&self) -> Ticket {
         Ticket(self.last_written.load(Ordering::Acquire))
+    }
+}
+
+/// Exchanges that are bound in circles hold each other; the bindings are let go first.
+impl Drop for Vhost {
+    fn drop(&mut self) {
+        for exchange in &self.exchanges {
+            *exchange.table.write() = RoutingTable::new(exchange.kind);
+        }
     }
 }
 
