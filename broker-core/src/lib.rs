@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod liveness;
 pub mod message;
 pub mod outbox;
+pub mod pattern;
 pub mod queue;
 pub mod store;
 pub mod users;
