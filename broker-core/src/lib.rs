@@ -9,6 +9,7 @@ pub mod broker;
 pub mod definitions;
 pub mod error;
 pub mod exchange;
+pub mod journal;
 pub mod liveness;
 pub mod message;
 pub mod outbox;

@@ -38,7 +38,7 @@ pub(crate) trait Sink<T>: Send + 'static {
 
 /// Whether an append asks for a sync by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sync {
+pub enum Sync {
     /// The group that it falls into is synced.
     Soon,
     /// It is synced when somebody waits for it, or along with a later group.

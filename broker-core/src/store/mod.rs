@@ -15,12 +15,15 @@ mod sled_store;
 
 use std::sync::Arc;
 
+pub use self::{
+    commit::Sync as SyncWhen, memory::MemoryStore, sled_database::SledDatabase,
+    sled_store::SledStore,
+};
 pub(crate) use self::{
-    commit::{GroupCommit, Sink, Sync as SyncWhen},
+    commit::{GroupCommit, Sink},
     sequence::Sequence,
     sled_database::failed,
 };
-pub use self::{memory::MemoryStore, sled_database::SledDatabase, sled_store::SledStore};
 use crate::{error::Error, message::Message};
 
 /// Identifies a durable queue in the store. Never reused, so that what a deleted queue left behind cannot appear in a
