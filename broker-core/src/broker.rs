@@ -80,7 +80,7 @@ impl Broker {
     pub fn start(
         store: Arc<dyn MessageStore>,
         definitions: Arc<dyn Definitions>,
-        now: Millis,
+        _now: Millis,
     ) -> Result<Arc<Self>, Error> {
         let broker = Self {
             vhosts: DashMap::new(),
@@ -97,7 +97,7 @@ impl Broker {
         if broker.shared.definitions.list(Kind::Vhost).is_empty() {
             broker.first_start()?;
         }
-        broker.recover(now)?;
+        broker.recover()?;
         Ok(Arc::new(broker))
     }
 
@@ -283,7 +283,7 @@ impl Broker {
         Ok(())
     }
 
-    fn recover(&self, now: Millis) -> Result<(), Error> {
+    fn recover(&self) -> Result<(), Error> {
         let definitions = &self.shared.definitions;
         for vhost in definitions.list(Kind::Vhost) {
             let name: Arc<str> = vhost.record::<VhostDefinition>()?.name.into();
@@ -296,7 +296,7 @@ impl Broker {
                 vhost.recover_exchange(record)?;
             }
         }
-        self.recover_queues(now)?;
+        self.recover_queues()?;
         for binding in definitions.list(Kind::Binding) {
             let record: BindingDefinition = binding.record()?;
             if let Some(vhost) = self.vhost(&record.vhost) {
@@ -306,14 +306,14 @@ impl Broker {
         Ok(())
     }
 
-    fn recover_queues(&self, now: Millis) -> Result<(), Error> {
+    fn recover_queues(&self) -> Result<(), Error> {
         let mut known = std::collections::HashSet::new();
         let mut messages = 0;
         for queue in self.shared.definitions.list(Kind::Queue) {
             let record: QueueDefinition = queue.record()?;
             known.insert(record.id);
             if let Some(vhost) = self.vhost(&record.vhost) {
-                messages += vhost.recover_queue(record, now)?;
+                messages += vhost.recover_queue(record)?;
             }
         }
         if !known.is_empty() {

@@ -12,6 +12,9 @@ use triomphe::ThinArc;
 /// A packing buffer larger than this is given back after use, so that one huge message does not stay in memory.
 const KEPT_PACKING: usize = 256 * 1024;
 
+/// The bit of `expiration` in the first byte of the property flags.
+const EXPIRATION_FLAG: u8 = 0x01;
+
 thread_local! {
     /// The parts are joined here, so that the message itself is one exact allocation.
     static PACKING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -87,6 +90,12 @@ impl Message {
     /// The content header's property flags and fields, as they came.
     pub fn properties(&self) -> &[u8] {
         self.part(self.properties_offset(), self.body_offset())
+    }
+
+    /// Whether it has an expiration of its own: the bit in the property flags (AMQP 0-9-1, 4.2.6.1 and class `basic`).
+    pub fn may_expire(&self) -> bool {
+        let flags = self.properties().first();
+        flags.is_some_and(|flags| flags & EXPIRATION_FLAG != 0)
     }
 
     /// The content.

@@ -34,6 +34,16 @@ impl Entry {
         self.stored.then_some(Operation::Settle {
             queue,
             position: self.position,
+            bytes: self.message.size() as u32,
+        })
+    }
+
+    /// The operation that notes that it came back, if the store knows it.
+    pub fn requeueing(&self, queue: QueueId) -> Option<Operation> {
+        self.stored.then_some(Operation::Requeue {
+            queue,
+            position: self.position,
+            delivery_count: self.delivery_count,
         })
     }
 }

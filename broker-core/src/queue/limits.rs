@@ -8,9 +8,6 @@ use super::{
 };
 use crate::message::Message;
 
-/// The bit of `expiration` in a content header's property flags (AMQP 0-9-1, 4.2.6.1 and the class `basic`).
-const EXPIRATION_FLAG: u8 = 0x01;
-
 /// The limits in force on one queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -75,9 +72,12 @@ impl Limits {
 
 /// A message's own `expiration`, in milliseconds. The protocol layer has refused what is no number.
 fn own_ttl(message: &Message) -> Option<u64> {
-    let raw = message.properties();
-    if raw.first().is_none_or(|flags| flags & EXPIRATION_FLAG == 0) {
+    if !message.may_expire() {
         return None;
     }
-    Properties::parse(raw).ok()?.expiration?.parse().ok()
+    Properties::parse(message.properties())
+        .ok()?
+        .expiration?
+        .parse()
+        .ok()
 }

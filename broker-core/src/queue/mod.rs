@@ -160,12 +160,22 @@ impl Queue {
     ///
     /// # Errors
     /// The store's.
-    pub fn recover(&self, now: Millis) -> Result<usize, crate::Error> {
+    pub fn recover(self: &Arc<Self>) -> Result<usize, crate::Error> {
+        let Some(backlog) = self.store.backlog(self.id)? else {
+            return Ok(0);
+        };
+        let (first, last) = (backlog.first, backlog.last);
         let mut state = self.state.lock();
-        self.store.recover(self.id, &mut |position, message| {
-            state.recover(position, message, now);
-        })?;
-        Ok(state.ready_count())
+        self.store
+            .read(self.id, first, last, usize::MAX, &mut |stored| {
+                state.recover(stored);
+            })?;
+        let (count, expiry) = (state.ready_count(), state.next_expiry());
+        drop(state);
+        if let Some(at) = expiry {
+            self.schedule(at);
+        }
+        Ok(count)
     }
 
     /// Puts messages at the end and hands on what consumers can take. The indices of messages that a full queue
@@ -200,13 +210,14 @@ impl Queue {
 
     /// Sets a place aside for a message that enters together with changes of other queues, and adds its record to
     /// `batch` if the store is to know it.
-    pub fn reserve(&self, message: &Message, batch: &mut Vec<Operation>) -> u64 {
+    pub fn reserve(&self, message: &Message, now: Millis, batch: &mut Vec<Operation>) -> u64 {
         let mut state = self.state.lock();
         let position = state.reserve();
         if state.stores(message) && !state.is_deleted() {
             batch.push(Operation::Enqueue {
                 queue: self.id,
                 position,
+                enqueued_at: now,
                 message: message.clone(),
             });
         }
@@ -299,7 +310,7 @@ impl Queue {
         work: &mut Work,
     ) {
         self.change(now, work, |state, effects| {
-            state.requeue(seen);
+            state.requeue(seen, effects);
             state.undeliver(unseen);
             state.drop_excess(effects);
             for &(consumer, count) in credit {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     message::Message,
     outbox::Event,
-    store::{Operation, Position, QueueId},
+    store::{Operation, Position, QueueId, StoredMessage},
 };
 
 /// Room for messages that an empty queue keeps.
@@ -100,11 +100,22 @@ impl QueueState {
     }
 
     /// Takes a message back from the store at start.
-    pub fn recover(&mut self, position: Position, message: Message, now: Millis) {
-        self.next_position = self.next_position.max(position + 1);
-        let entry = self.entry_at(position, message, now, true);
-        self.ready_bytes += entry.message.body().len();
-        self.ready.push_back(entry);
+    pub fn recover(&mut self, stored: StoredMessage) {
+        self.next_position = self.next_position.max(stored.position.saturating_add(1));
+        let entry = self.restored(stored);
+        self.push(entry);
+    }
+
+    /// A message as it was before it was read back.
+    fn restored(&self, stored: StoredMessage) -> Entry {
+        Entry {
+            position: stored.position,
+            expires_at: self.limits.expiry(&stored.message, stored.enqueued_at),
+            message: stored.message,
+            delivery_count: stored.delivery_count,
+            stored: true,
+            redelivered: stored.redelivered,
+        }
     }
 
     /// Sets a place aside for a message whose record goes to the store in one batch with other queues' records. To be
@@ -176,6 +187,7 @@ impl QueueState {
                 effects.operations.push(Operation::Enqueue {
                     queue: self.id,
                     position,
+                    enqueued_at: now,
                     message: message.clone(),
                 });
             }
@@ -294,11 +306,14 @@ impl QueueState {
     }
 
     /// Brings deliveries back to their places, flagged as redelivered. The caller makes room and dispatches.
-    pub fn requeue(&mut self, entries: impl Iterator<Item = Entry>) {
+    pub fn requeue(&mut self, entries: impl Iterator<Item = Entry>, effects: &mut Effects) {
         for mut entry in entries {
             self.unacknowledged = self.unacknowledged.saturating_sub(1);
             entry.redelivered = true;
             entry.delivery_count = entry.delivery_count.saturating_add(1);
+            if !self.deleted {
+                effects.operations.extend(entry.requeueing(self.id));
+            }
             self.put_back(entry);
         }
     }

@@ -8,10 +8,14 @@ use std::{
 use super::*;
 use crate::{
     outbox::{Event, Outbox, SubscriptionKey},
-    store::MemoryStore,
+    store::{MemoryStore, StoredMessage},
 };
 
 fn durable_queue(store: &Arc<MemoryStore>) -> Arc<Queue> {
+    durable_queue_with(store, QueueArguments::default())
+}
+
+fn durable_queue_with(store: &Arc<MemoryStore>, arguments: QueueArguments) -> Arc<Queue> {
     let properties = QueueProperties {
         name: "queue".into(),
         vhost: "/".into(),
@@ -19,7 +23,7 @@ fn durable_queue(store: &Arc<MemoryStore>) -> Arc<Queue> {
         auto_delete: false,
         exclusive_owner: None,
         table: FieldTable::default(),
-        arguments: QueueArguments::default(),
+        arguments,
     };
     let store: Arc<dyn MessageStore> = Arc::<MemoryStore>::clone(store);
     Queue::new(QueueId(1), properties, store, Arc::default())
@@ -38,7 +42,7 @@ fn publish(queue: &Arc<Queue>, body: &str) {
 fn reserve(queue: &Arc<Queue>, body: &str) -> (u64, Message) {
     let message = persistent(body);
     let mut batch = Vec::new();
-    let place = queue.reserve(&message, &mut batch);
+    let place = queue.reserve(&message, 0, &mut batch);
     queue.store.append(&mut batch);
     (place, message)
 }
@@ -58,10 +62,11 @@ fn get(queue: &Arc<Queue>) -> Entry {
 /// The bodies that the store would give back after a restart.
 fn recorded(store: &MemoryStore) -> Vec<String> {
     let mut bodies = Vec::new();
-    let mut each = |_, message: Message| {
-        bodies.push(String::from_utf8(message.body().to_vec()).unwrap());
+    let mut each = |stored: StoredMessage| {
+        bodies.push(String::from_utf8(stored.message.body().to_vec()).unwrap());
     };
-    store.recover(QueueId(1), &mut each).unwrap();
+    let all = usize::MAX;
+    store.read(QueueId(1), 0, u64::MAX, all, &mut each).unwrap();
     bodies
 }
 
@@ -126,6 +131,42 @@ fn purge_of_messages_in_order_is_one_range_again_once_disorder_is_gone() {
         ),
         "{operations:?}"
     );
+}
+
+#[test]
+fn count_and_flag_of_a_returned_message_survive_a_restart() {
+    let store = Arc::new(MemoryStore::new());
+    let queue = durable_queue(&store);
+    publish(&queue, "seen");
+    publish(&queue, "unseen");
+    for _ in 0..2 {
+        let seen = std::iter::once(get(&queue));
+        let (unseen, mut work) = (std::iter::empty(), Work::default());
+        queue.requeue(&[], seen, unseen, 0, &mut work);
+    }
+    let queue = durable_queue(&store);
+    assert_eq!(queue.recover().unwrap(), 2);
+    let (seen, unseen) = (get(&queue), get(&queue));
+    assert_eq!((seen.delivery_count, seen.redelivered), (2, true));
+    assert_eq!((unseen.delivery_count, unseen.redelivered), (0, false));
+}
+
+#[test]
+fn time_to_live_goes_on_over_a_restart() {
+    let store = Arc::new(MemoryStore::new());
+    let arguments = QueueArguments {
+        message_ttl_ms: Some(1_000),
+        ..QueueArguments::default()
+    };
+    let message = std::iter::once(persistent("brief"));
+    let queue = durable_queue_with(&store, arguments.clone());
+    queue.publish(message, 500, &mut Work::default(), &mut Vec::new());
+    let queue = durable_queue_with(&store, arguments);
+    queue.recover().unwrap();
+    assert_eq!(queue.scheduled.load(Ordering::Acquire), 1_500);
+    queue.expire(1_500, 1_500, &mut Work::default());
+    assert_eq!(queue.counts().ready, 0);
+    assert!(recorded(&store).is_empty());
 }
 
 /// Notes whether the queue was locked when the consumer's connection was woken.

@@ -7,20 +7,24 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{Completion, MessageStore, Operation, Position, QueueId, Sequence, Ticket};
-use crate::{error::Error, message::Message};
+use super::{
+    Backlog, Completion, MessageStore, Operation, Position, QueueId, Sequence, StoredMessage,
+    Ticket,
+};
+use crate::error::Error;
 
 /// A [`MessageStore`] in memory.
 #[derive(Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
     held: bool,
+    pageable: bool,
 }
 
 #[derive(Default)]
 struct State {
     sequence: Sequence,
-    queues: BTreeMap<QueueId, BTreeMap<Position, Message>>,
+    queues: BTreeMap<QueueId, BTreeMap<Position, StoredMessage>>,
     closed: bool,
 }
 
@@ -34,6 +38,14 @@ impl MemoryStore {
     pub fn held() -> Self {
         Self {
             held: true,
+            ..Self::default()
+        }
+    }
+
+    /// An empty store like that of [`new`](Self::new) which lets queues forget everything that it holds.
+    pub fn pageable() -> Self {
+        Self {
+            pageable: true,
             ..Self::default()
         }
     }
@@ -62,14 +74,33 @@ impl State {
             Operation::Enqueue {
                 queue,
                 position,
+                enqueued_at,
                 message,
             } => {
-                self.queues
-                    .entry(queue)
-                    .or_default()
-                    .insert(position, message);
+                let stored = StoredMessage {
+                    position,
+                    message,
+                    enqueued_at,
+                    delivery_count: 0,
+                    redelivered: false,
+                };
+                let messages = self.queues.entry(queue).or_default();
+                messages.insert(position, stored);
             }
-            Operation::Settle { queue, position } => self.settle(queue, position, position),
+            Operation::Settle {
+                queue, position, ..
+            } => self.settle(queue, position, position),
+            Operation::Requeue {
+                queue,
+                position,
+                delivery_count,
+            } => {
+                let messages = self.queues.get_mut(&queue);
+                if let Some(stored) = messages.and_then(|m| m.get_mut(&position)) {
+                    stored.delivery_count = delivery_count;
+                    stored.redelivered = true;
+                }
+            }
             Operation::SettleRange { queue, from, to } => self.settle(queue, from, to),
             Operation::DeleteQueue { queue } => {
                 self.queues.remove(&queue);
@@ -83,8 +114,11 @@ impl State {
         };
         if from == to {
             messages.remove(&from);
-        } else {
-            messages.retain(|position, _| !(from..=to).contains(position));
+        } else if from < to {
+            let mut settled = messages.split_off(&from);
+            if let Some(next) = to.checked_add(1) {
+                messages.append(&mut settled.split_off(&next));
+            }
         }
         if messages.is_empty() {
             self.queues.remove(&queue);
@@ -127,22 +161,50 @@ impl MessageStore for MemoryStore {
         }
     }
 
-    fn recover(
+    fn backlog(&self, queue: QueueId) -> Result<Option<Backlog>, Error> {
+        let state = self.state.lock();
+        let messages = state.queues.get(&queue);
+        Ok(messages.and_then(|messages| {
+            Some(Backlog {
+                first: *messages.first_key_value()?.0,
+                last: *messages.last_key_value()?.0,
+                count: messages.len(),
+                bytes: messages.values().map(|s| s.message.body().len()).sum(),
+                oldest: messages.values().map(|s| s.enqueued_at).min()?,
+                may_expire: messages.values().any(|s| s.message.may_expire()),
+            })
+        }))
+    }
+
+    fn read(
         &self,
         queue: QueueId,
-        each: &mut dyn FnMut(Position, Message),
+        from: Position,
+        to: Position,
+        max_bytes: usize,
+        each: &mut dyn FnMut(StoredMessage),
     ) -> Result<(), Error> {
-        let messages = self
-            .state
-            .lock()
-            .queues
-            .get(&queue)
-            .cloned()
-            .unwrap_or_default();
-        for (position, message) in messages {
-            each(position, message);
+        if from > to {
+            return Ok(());
         }
+        let mut room = max_bytes;
+        let mut found = Vec::new();
+        let state = self.state.lock();
+        let messages = state.queues.get(&queue);
+        for (_, stored) in messages.into_iter().flat_map(|m| m.range(from..=to)) {
+            found.push(stored.clone());
+            room = room.saturating_sub(stored.message.size());
+            if room == 0 {
+                break;
+            }
+        }
+        drop(state);
+        found.into_iter().for_each(each);
         Ok(())
+    }
+
+    fn readable(&self, _queue: QueueId) -> Position {
+        if self.pageable { Position::MAX } else { 0 }
     }
 
     fn queues(&self) -> Result<Vec<QueueId>, Error> {

@@ -11,6 +11,7 @@ mod record;
 mod sequence;
 mod sled_database;
 mod sled_group;
+mod sled_reader;
 mod sled_store;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub(crate) use self::{
     sequence::Sequence,
     sled_database::failed,
 };
-use crate::{error::Error, message::Message};
+use crate::{error::Error, message::Message, queue::Millis};
 
 /// Identifies a durable queue in the store. Never reused, so that what a deleted queue left behind cannot appear in a
 /// later queue of the same name.
@@ -61,6 +62,8 @@ pub enum Operation {
         queue: QueueId,
         /// Its place.
         position: Position,
+        /// When it entered: its time to live counts from here, also after a restart.
+        enqueued_at: Millis,
         /// The message, shared with the queue in memory.
         message: Message,
     },
@@ -70,6 +73,18 @@ pub enum Operation {
         queue: QueueId,
         /// Its place.
         position: Position,
+        /// [`Message::size`], so that a store can estimate what is alive without looking the message up.
+        bytes: u32,
+    },
+    /// A delivery of the message came back: from now on it is flagged as redelivered. Needs no sync, as after an
+    /// unclean stop everything is flagged.
+    Requeue {
+        /// The queue that holds it.
+        queue: QueueId,
+        /// Its place.
+        position: Position,
+        /// How often it has come back by now.
+        delivery_count: u32,
     },
     /// Every message from `from` to `to`, both included, left the queue: a purge, whatever the length.
     SettleRange {
@@ -87,6 +102,39 @@ pub enum Operation {
     },
 }
 
+/// What the store holds of one queue at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// The place of the first message.
+    pub first: Position,
+    /// The place of the last message.
+    pub last: Position,
+    /// How many messages there are.
+    pub count: usize,
+    /// Bytes of their bodies. May be an estimate.
+    pub bytes: usize,
+    /// When the oldest of them entered, or an earlier moment.
+    pub oldest: Millis,
+    /// Whether some message may have an expiration of its own.
+    pub may_expire: bool,
+}
+
+/// A message as the store gives it back.
+#[derive(Debug, Clone)]
+pub struct StoredMessage {
+    /// Its place in the queue.
+    pub position: Position,
+    /// The message.
+    pub message: Message,
+    /// When it entered the queue.
+    pub enqueued_at: Millis,
+    /// How often a delivery of it came back.
+    pub delivery_count: u32,
+    /// Whether a client may have seen it: a delivery of it came back, or the store was not closed properly since it
+    /// entered (RabbitMQ's classic queues flag such messages too).
+    pub redelivered: bool,
+}
+
 /// Told when a ticket that it waits for is durable. Called on the store's writer thread (or at once on the caller's, if
 /// the ticket was durable already), so it must be short and must not call back into the store.
 pub trait Completion: Send + Sync {
@@ -95,7 +143,7 @@ pub trait Completion: Send + Sync {
 }
 
 /// A store of messages. All methods may be called from any thread and none of them waits for the disk, except
-/// [`recover`](Self::recover) and [`close`](Self::close).
+/// [`backlog`](Self::backlog), [`read`](Self::read), [`queues`](Self::queues) and [`close`](Self::close).
 pub trait MessageStore: Send + Sync {
     /// Takes all operations out of `batch` (its allocation stays with the caller) as one atomic unit: after a crash
     /// either all of them happened or none did. An empty batch gives [`Ticket::NONE`].
@@ -109,13 +157,32 @@ pub trait MessageStore: Send + Sync {
     /// [`Ticket::NEVER`] is never durable: its completion is dropped uncalled.
     fn notify(&self, ticket: Ticket, completion: Arc<dyn Completion>);
 
-    /// Gives every message of `queue` that is in the store, in the order of positions. Called at start, before
-    /// anything is appended.
+    /// What the store holds of `queue`, `None` when that is nothing. Called at start, before anything is appended.
     ///
     /// # Errors
     /// The store cannot be read or holds something that this version did not write.
-    fn recover(&self, queue: QueueId, each: &mut dyn FnMut(Position, Message))
-    -> Result<(), Error>;
+    fn backlog(&self, queue: QueueId) -> Result<Option<Backlog>, Error>;
+
+    /// Gives the live messages of `queue` from place `from` to `to`, both included, in the order of positions, until
+    /// they have `max_bytes` ([`Message::size`]) between them; at least one if there is one. Called at any time, but
+    /// never under a queue's lock: it reads the disk. What lies beyond [`readable`](Self::readable) may be missing.
+    ///
+    /// # Errors
+    /// The store cannot be read, or what it holds is damaged: the text names the place. Messages before it were given.
+    fn read(
+        &self,
+        queue: QueueId,
+        from: Position,
+        to: Position,
+        max_bytes: usize,
+        each: &mut dyn FnMut(StoredMessage),
+    ) -> Result<(), Error>;
+
+    /// The last place of `queue` up to which [`read`](Self::read) sees everything that was appended: so far a queue may
+    /// forget its stored messages and read them back later. 0 when it may forget none.
+    fn readable(&self, _queue: QueueId) -> Position {
+        0
+    }
 
     /// The queues that the store holds messages of; those without a definition are deleted at start.
     ///
@@ -125,6 +192,11 @@ pub trait MessageStore: Send + Sync {
 
     /// Bytes of the operations that were appended and not yet written: what a publisher's backpressure looks at.
     fn pending_bytes(&self) -> usize;
+
+    /// Says why nothing can be written at the moment (a full disk), if so. Publishers are blocked as long as it lasts.
+    fn blocked(&self) -> Option<String> {
+        None
+    }
 
     /// Makes everything appended so far durable, then stops the writer. Later appends are refused: their operations
     /// are dropped and their ticket is [`Ticket::NEVER`].

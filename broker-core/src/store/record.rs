@@ -1,21 +1,21 @@
 //! A message as bytes on disk, and back with every length checked.
 //!
 //! ```text
-//! version u8 = 1 | flags u8 (bit 0: persistent) | length of the whole record u64
-//! | exchange length u16 | routing key length u8 | properties length u32
+//! version u8 = 2 | flags u8 (bit 0: persistent) | length of the whole record u64
+//! | enqueued at, milliseconds since the Unix epoch u64 | exchange length u16 | routing key length u8 | properties length u32
 //! | exchange | routing key | properties | body (the rest)
 //! ```
 //! Numbers are big-endian. The record's own length comes early, so that a record whose pieces are missing is noticed.
 
-use crate::message::Message;
+use crate::{message::Message, queue::Millis};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const PERSISTENT: u8 = 1;
-/// Bytes of version, flags and the four lengths.
-const FIXED: usize = 2 + 8 + 2 + 1 + 4;
+/// Bytes of version, flags, time and the four lengths.
+const FIXED: usize = 2 + 8 + 8 + 2 + 1 + 4;
 
-/// Appends the record of `message` to `out`.
-pub(crate) fn encode(message: &Message, out: &mut Vec<u8>) {
+/// Appends the record of `message`, which entered its queue at `enqueued_at`, to `out`.
+pub(crate) fn encode(message: &Message, enqueued_at: Millis, out: &mut Vec<u8>) {
     let exchange = message.exchange_bytes();
     let key = message.routing_key_bytes();
     let length = FIXED + message.size();
@@ -23,6 +23,7 @@ pub(crate) fn encode(message: &Message, out: &mut Vec<u8>) {
     out.push(VERSION);
     out.push(if message.persistent() { PERSISTENT } else { 0 });
     out.extend_from_slice(&(length as u64).to_be_bytes());
+    out.extend_from_slice(&enqueued_at.to_be_bytes());
     out.extend_from_slice(&(exchange.len() as u16).to_be_bytes());
     out.push(key.len() as u8);
     out.extend_from_slice(&(message.properties().len() as u32).to_be_bytes());
@@ -33,7 +34,7 @@ pub(crate) fn encode(message: &Message, out: &mut Vec<u8>) {
 }
 
 /// Reads one whole record, or tells what is wrong with it.
-pub(crate) fn decode(record: &[u8]) -> Result<Message, &'static str> {
+pub(crate) fn decode(record: &[u8]) -> Result<(Millis, Message), &'static str> {
     let total = record.len() as u64;
     let ([version, flags], rest) = array::<2>(record)?;
     if version != VERSION {
@@ -43,19 +44,16 @@ pub(crate) fn decode(record: &[u8]) -> Result<Message, &'static str> {
     if u64::from_be_bytes(length) != total {
         return Err("a record that is not whole");
     }
+    let (enqueued_at, rest) = array::<8>(rest)?;
     let (exchange_length, rest) = array::<2>(rest)?;
     let ([key_length], rest) = array::<1>(rest)?;
     let (properties_length, rest) = array::<4>(rest)?;
     let (exchange, rest) = text(rest, usize::from(u16::from_be_bytes(exchange_length)))?;
     let (key, rest) = text(rest, usize::from(key_length))?;
     let (properties, body) = part(rest, u32::from_be_bytes(properties_length) as usize)?;
-    Ok(Message::new(
-        exchange,
-        key,
-        properties,
-        body,
-        flags & PERSISTENT != 0,
-    ))
+    let persistent = flags & PERSISTENT != 0;
+    let message = Message::new(exchange, key, properties, body, persistent);
+    Ok((u64::from_be_bytes(enqueued_at), message))
 }
 
 fn part(bytes: &[u8], length: usize) -> Result<(&[u8], &[u8]), &'static str> {
@@ -84,13 +82,14 @@ mod tests {
     fn record() -> Vec<u8> {
         let message = Message::new("logs", "a.b", &[0x10, 0, 2], b"body", true);
         let mut record = Vec::new();
-        encode(&message, &mut record);
+        encode(&message, 1_234, &mut record);
         record
     }
 
     #[test]
     fn record_gives_back_the_message_it_was_made_from() {
-        let message = decode(&record()).unwrap();
+        let (enqueued_at, message) = decode(&record()).unwrap();
+        assert_eq!(enqueued_at, 1_234);
         assert_eq!(message.exchange(), "logs");
         assert_eq!(message.routing_key(), "a.b");
         assert_eq!(message.properties(), [0x10, 0, 2]);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | queue (8 bytes), position (8) | the first [`PIECE`] bytes of the message's [record](super::record) |
 //! | queue, position, index from 1 (4) | the further pieces of a large record |
+//! | queue, position, [`COUNT`] (4) | how often the message has come back (4), once it has |
 //! | [`SWEEPS`] (8), queue, from, to (8 each) | a range that is settled and whose keys are still being removed |
 //!
 //! Numbers are big-endian, so a queue's messages stand in the order of their positions, each followed by its pieces.
@@ -18,7 +19,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Operation, Position, QueueId, record, sled_database::failed};
-use crate::{error::Error, message::Message};
+use crate::{error::Error, message::Message, queue::Millis};
 
 /// The largest value: with 16 of them a leaf stays below the 128 KiB from which sled writes it to a separate file.
 pub(super) const PIECE: usize = 6 * 1024;
@@ -26,9 +27,23 @@ pub(super) const PIECE: usize = 6 * 1024;
 const CHUNK: usize = 1024;
 /// No queue has this id.
 const SWEEPS: u64 = u64::MAX;
+/// No piece has this index.
+pub(super) const COUNT: u32 = u32::MAX;
 
-/// Which messages have more than one piece, and how many more. Only they cost memory here.
-pub(super) type Pieces = BTreeMap<(QueueId, Position), u32>;
+/// The keys that a message has beside its first piece.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Further {
+    /// Its further pieces.
+    pub(super) pieces: u32,
+    /// Whether it has come back, so that its count has a key.
+    pub(super) counted: bool,
+}
+
+/// The messages that have more keys than one. Only they cost memory here.
+pub(super) type Pieces = BTreeMap<(QueueId, Position), Further>;
+
+/// Settled ranges whose keys are still being removed.
+pub(super) type Sweeps = VecDeque<Sweep>;
 
 /// The key of a message's first piece.
 pub(super) fn key(queue: QueueId, position: Position) -> [u8; 16] {
@@ -39,8 +54,8 @@ pub(super) fn key(queue: QueueId, position: Position) -> [u8; 16] {
     key
 }
 
-/// The key of a message's piece `index`, from 1.
-fn piece_key(queue: QueueId, position: Position, index: u32) -> [u8; 20] {
+/// The key of a message's piece `index`, from 1, or of its [`COUNT`].
+pub(super) fn further_key(queue: QueueId, position: Position, index: u32) -> [u8; 20] {
     let mut piece = [0; 20];
     let (high, low) = piece.split_at_mut(16);
     high.copy_from_slice(&key(queue, position));
@@ -48,7 +63,7 @@ fn piece_key(queue: QueueId, position: Position, index: u32) -> [u8; 20] {
     piece
 }
 
-/// Splits a key into queue, position and, for further pieces, the index. `None` for sweeps and foreign keys.
+/// Splits a key into queue, position and, for further keys, the index. `None` for sweeps and foreign keys.
 pub(super) fn parse_key(key: &[u8]) -> Option<(QueueId, Position, u32)> {
     let (queue, rest) = key.split_first_chunk()?;
     let (position, rest) = rest.split_first_chunk()?;
@@ -92,13 +107,18 @@ impl Sweep {
         })
     }
 
+    /// Whether the message at this place is settled by it.
+    pub(super) fn covers(self, queue: QueueId, position: Position) -> bool {
+        self.queue == queue && (self.from..=self.to).contains(&position)
+    }
+
     /// Up to [`CHUNK`] of its keys, and whether these were the last.
     fn keys(self, tree: &sled::Tree) -> Result<(Vec<sled::IVec>, bool), Error> {
         if self.from > self.to {
             return Ok((Vec::new(), true));
         }
         let first = key(self.queue, self.from);
-        let last = piece_key(self.queue, self.to, u32::MAX);
+        let last = further_key(self.queue, self.to, u32::MAX);
         let mut keys = tree.range(first.as_slice()..=last.as_slice()).keys();
         let taken: Result<Vec<_>, _> = keys.by_ref().take(CHUNK).collect();
         let taken = taken.map_err(|error| failed("read", &error))?;
@@ -137,7 +157,9 @@ pub(super) fn unfinished_sweeps(tree: &sled::Tree) -> Result<Vec<Sweep>, Error> 
 #[derive(Default)]
 pub(super) struct Group {
     /// `Some` is put, `None` is removed.
-    messages: BTreeMap<(QueueId, Position), Option<Message>>,
+    messages: BTreeMap<(QueueId, Position), Option<(Millis, Message)>>,
+    /// Counts to be put.
+    counts: BTreeMap<(QueueId, Position), u32>,
     ranges: Vec<Sweep>,
 }
 
@@ -148,17 +170,29 @@ impl Group {
             Operation::Enqueue {
                 queue,
                 position,
+                enqueued_at,
                 message,
             } => {
-                self.messages.insert((queue, position), Some(message));
+                let record = Some((enqueued_at, message));
+                self.messages.insert((queue, position), record);
             }
-            Operation::Settle { queue, position } => self.settle(queue, position),
+            Operation::Settle {
+                queue, position, ..
+            } => self.settle(queue, position),
+            Operation::Requeue {
+                queue,
+                position,
+                delivery_count,
+            } => {
+                self.counts.insert((queue, position), delivery_count);
+            }
             Operation::SettleRange { queue, from, to } => self.settle_range(queue, from, to),
             Operation::DeleteQueue { queue } => self.settle_range(queue, 0, Position::MAX),
         }
     }
 
     fn settle(&mut self, queue: QueueId, position: Position) {
+        self.counts.remove(&(queue, position));
         // What this group puts is not on disk yet, for positions are not reused: nothing is left to remove.
         if self
             .messages
@@ -173,14 +207,8 @@ impl Group {
         if from > to {
             return;
         }
-        let inside: Vec<_> = self
-            .messages
-            .range((queue, from)..=(queue, to))
-            .map(|(place, _)| *place)
-            .collect();
-        for place in inside {
-            self.messages.remove(&place);
-        }
+        remove_range(&mut self.messages, queue, from, to);
+        remove_range(&mut self.counts, queue, from, to);
         self.ranges.push(Sweep { queue, from, to });
     }
 
@@ -189,23 +217,28 @@ impl Group {
         self,
         tree: &sled::Tree,
         pieces: &mut Pieces,
-        sweeps: &mut VecDeque<Sweep>,
+        sweeps: &mut Sweeps,
     ) -> Result<sled::Batch, Error> {
         let mut batch = sled::Batch::default();
         let mut record = Vec::new();
         for sweep in self.ranges {
             sweep_in(&mut batch, sweep, tree, sweeps)?;
-            forget_pieces(pieces, sweep);
+            remove_range(pieces, sweep.queue, sweep.from, sweep.to);
         }
         for ((queue, position), message) in self.messages {
             match message {
-                Some(message) => {
+                Some((enqueued_at, message)) => {
                     record.clear();
-                    record::encode(&message, &mut record);
+                    record::encode(&message, enqueued_at, &mut record);
                     put(&mut batch, queue, position, &record, pieces);
                 }
                 None => remove(&mut batch, queue, position, pieces),
             }
+        }
+        for ((queue, position), count) in self.counts {
+            let key = further_key(queue, position, COUNT);
+            batch.insert(&key, &count.to_be_bytes());
+            pieces.entry((queue, position)).or_default().counted = true;
         }
         Ok(batch)
     }
@@ -215,7 +248,7 @@ fn sweep_in(
     batch: &mut sled::Batch,
     sweep: Sweep,
     tree: &sled::Tree,
-    sweeps: &mut VecDeque<Sweep>,
+    sweeps: &mut Sweeps,
 ) -> Result<(), Error> {
     let (keys, all) = sweep.keys(tree)?;
     if all {
@@ -227,14 +260,17 @@ fn sweep_in(
     Ok(())
 }
 
-fn forget_pieces(pieces: &mut Pieces, sweep: Sweep) {
-    if pieces.is_empty() {
-        return;
-    }
-    let range = (sweep.queue, sweep.from)..=(sweep.queue, sweep.to);
-    let settled: Vec<_> = pieces.range(range).map(|(place, _)| *place).collect();
-    for place in settled {
-        pieces.remove(&place);
+/// Takes out what lies from `from` to `to`.
+fn remove_range<T>(
+    places: &mut BTreeMap<(QueueId, Position), T>,
+    queue: QueueId,
+    from: Position,
+    to: Position,
+) {
+    let inside = places.range((queue, from)..=(queue, to));
+    let inside: Vec<_> = inside.map(|(place, _)| *place).collect();
+    for place in inside {
+        places.remove(&place);
     }
 }
 
@@ -247,12 +283,12 @@ fn put(
 ) {
     let mut parts = record.chunks(PIECE);
     batch.insert(&key(queue, position), parts.next().unwrap_or_default());
-    let mut further = 0;
+    let mut further = Further::default();
     for part in parts {
-        further += 1;
-        batch.insert(&piece_key(queue, position, further), part);
+        further.pieces += 1;
+        batch.insert(&further_key(queue, position, further.pieces), part);
     }
-    if further > 0 {
+    if further.pieces > 0 {
         pieces.insert((queue, position), further);
     }
 }
@@ -262,8 +298,12 @@ fn remove(batch: &mut sled::Batch, queue: QueueId, position: Position, pieces: &
     if pieces.is_empty() {
         return;
     }
-    for index in 1..=pieces.remove(&(queue, position)).unwrap_or_default() {
-        batch.remove(&piece_key(queue, position, index));
+    let further = pieces.remove(&(queue, position)).unwrap_or_default();
+    for index in 1..=further.pieces {
+        batch.remove(&further_key(queue, position, index));
+    }
+    if further.counted {
+        batch.remove(&further_key(queue, position, COUNT));
     }
 }
 
@@ -275,7 +315,7 @@ mod tests {
     fn key_gives_back_queue_and_position() {
         assert_eq!(parse_key(&key(QueueId(7), 9)), Some((QueueId(7), 9, 0)));
         assert_eq!(
-            parse_key(&piece_key(QueueId(7), 9, 3)),
+            parse_key(&further_key(QueueId(7), 9, 3)),
             Some((QueueId(7), 9, 3))
         );
     }

@@ -3,28 +3,60 @@
 //! Appends gather in front of one writer thread, which makes one atomic `sled::Batch` of all that is there, syncs it
 //! and tells those who wait. Groups that only settle are written without a sync of their own: after a power cut such a
 //! message may be delivered again, which the protocol allows. A long purge or a deletion is atomic too and is cleared
-//! up in small steps afterwards. Keys and values: `sled_group.rs`.
+//! up in small steps afterwards. Keys and values: `sled_group.rs`, reading them: `sled_reader.rs`.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 
 use super::{
-    Completion, FailureHook, GroupCommit, MessageStore, Operation, Position, QueueId, Sink,
-    SledDatabase, SyncWhen, Ticket, record,
+    Backlog, Completion, FailureHook, GroupCommit, MessageStore, Operation, Position, QueueId,
+    Sink, SledDatabase, StoredMessage, SyncWhen, Ticket,
     sled_database::failed,
-    sled_group::{Group, Pieces, Sweep, key, parse_key, unfinished_sweeps},
+    sled_group::{Group, Pieces, Sweeps, key, parse_key, unfinished_sweeps},
+    sled_reader::Reader,
 };
-use crate::{error::Error, message::Message};
+use crate::error::Error;
 
 /// Reckoned for each operation on top of its message, when pending bytes are counted.
 const OPERATION_BYTES: usize = 48;
 
+/// The key in the tree `state` that tells of a proper close. It is there from the close to the next open.
+const CLOSED: &str = "messages closed";
+
 /// A [`MessageStore`] in the tree `messages` of a [`SledDatabase`].
 pub struct SledStore {
+    database: SledDatabase,
     tree: sled::Tree,
-    pieces: Arc<Mutex<Pieces>>,
+    shared: Arc<Shared>,
+    /// Whether the store was not closed properly before it was opened.
+    unclean: bool,
+    /// The last ticket that was given out.
+    appended: AtomicU64,
     commit: GroupCommit<Operation>,
+}
+
+/// What the writer thread and those who read share.
+#[derive(Default)]
+struct Shared {
+    pieces: Mutex<Pieces>,
+    sweeps: Mutex<Sweeps>,
+    places: Mutex<HashMap<QueueId, Places>>,
+}
+
+/// How far things are in one queue.
+#[derive(Default)]
+struct Places {
+    /// The last message that was there when the store was opened, if any was.
+    recovered: Option<Position>,
+    /// The last message that was written since then.
+    written: Position,
 }
 
 impl SledStore {
@@ -38,40 +70,81 @@ impl SledStore {
         for sweep in unfinished_sweeps(&tree)? {
             while !sweep.step(&tree)? {}
         }
-        let pieces = Arc::default();
+        let unclean = !take_mark(database)?;
+        let shared = Arc::<Shared>::default();
         let writer = Writer {
             database: database.clone(),
             tree: tree.clone(),
-            pieces: Arc::clone(&pieces),
-            sweeps: VecDeque::new(),
+            shared: Arc::clone(&shared),
         };
         let commit = GroupCommit::start("message-store", writer, on_failure)?;
         Ok(Self {
+            database: database.clone(),
             tree,
-            pieces,
+            shared,
+            unclean,
+            appended: AtomicU64::new(0),
             commit,
         })
     }
+
+    /// Notes that everything was written and that nobody was told less than that.
+    fn leave_mark(&self) -> Result<(), Error> {
+        let state = self.database.tree("state")?;
+        state
+            .insert(CLOSED, &[])
+            .map_err(|error| failed("write", &error))?;
+        self.database.sync()
+    }
+}
+
+/// Takes the mark of a proper close away, before anything else is written. Says whether it was there.
+fn take_mark(database: &SledDatabase) -> Result<bool, Error> {
+    let state = database.tree("state")?;
+    let mark = state
+        .remove(CLOSED)
+        .map_err(|error| failed("write", &error))?;
+    if mark.is_some() {
+        database.sync()?;
+    }
+    Ok(mark.is_some())
 }
 
 /// The writer thread's side.
 struct Writer {
     database: SledDatabase,
     tree: sled::Tree,
-    pieces: Arc<Mutex<Pieces>>,
-    sweeps: VecDeque<Sweep>,
+    shared: Arc<Shared>,
 }
 
 impl Sink<Operation> for Writer {
     fn apply(&mut self, operations: &mut Vec<Operation>) -> Result<(), Error> {
         let mut group = Group::default();
+        let mut written: HashMap<QueueId, Option<Position>> = HashMap::new();
         for operation in operations.drain(..) {
+            match operation {
+                Operation::Enqueue {
+                    queue, position, ..
+                } => {
+                    let last = written.entry(queue).or_default();
+                    *last = (*last).max(Some(position));
+                }
+                Operation::DeleteQueue { queue } => {
+                    written.insert(queue, None);
+                }
+                _ => {}
+            }
             group.add(operation);
         }
-        let batch = group.into_batch(&self.tree, &mut self.pieces.lock(), &mut self.sweeps)?;
+        // Held until the keys are there and the sweeps known: whoever reads sees both or neither.
+        let mut sweeps = self.shared.sweeps.lock();
+        let batch = group.into_batch(&self.tree, &mut self.shared.pieces.lock(), &mut sweeps)?;
         self.tree
             .apply_batch(batch)
-            .map_err(|error| failed("write", &error))
+            .map_err(|error| failed("write", &error))?;
+        drop(sweeps);
+        self.shared.advance(written);
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), Error> {
@@ -79,12 +152,29 @@ impl Sink<Operation> for Writer {
     }
 
     fn tidy(&mut self) -> Result<bool, Error> {
-        if let Some(sweep) = self.sweeps.front()
+        let next = self.shared.sweeps.lock().front().copied();
+        if let Some(sweep) = next
             && sweep.step(&self.tree)?
         {
-            self.sweeps.pop_front();
+            self.shared.sweeps.lock().pop_front();
         }
-        Ok(!self.sweeps.is_empty())
+        Ok(!self.shared.sweeps.lock().is_empty())
+    }
+}
+
+impl Shared {
+    /// Notes the last places that were written; `None` for a queue that was deleted.
+    fn advance(&self, written: HashMap<QueueId, Option<Position>>) {
+        let mut places = self.places.lock();
+        for (queue, last) in written {
+            match last {
+                Some(last) => {
+                    let place = places.entry(queue).or_default();
+                    place.written = place.written.max(last);
+                }
+                None => drop(places.remove(&queue)),
+            }
+        }
     }
 }
 
@@ -101,7 +191,11 @@ impl MessageStore for SledStore {
                 sync = SyncWhen::Soon;
             }
         }
-        self.commit.append(batch, bytes, sync)
+        let ticket = self.commit.append(batch, bytes, sync);
+        if ticket != Ticket::NEVER {
+            self.appended.fetch_max(ticket.0, Ordering::AcqRel);
+        }
+        ticket
     }
 
     fn durable(&self) -> Ticket {
@@ -112,24 +206,76 @@ impl MessageStore for SledStore {
         self.commit.notify(ticket, completion);
     }
 
-    fn recover(
+    fn backlog(&self, queue: QueueId) -> Result<Option<Backlog>, Error> {
+        let mut backlog: Option<Backlog> = None;
+        let mut pieces = self.shared.pieces.lock();
+        let mut reader = Reader::new(&self.tree, queue, 0, Position::MAX);
+        while let Some((stored, further)) = reader.next()? {
+            if further.pieces > 0 || further.counted {
+                pieces.insert((queue, stored.position), further);
+            }
+            let backlog = backlog.get_or_insert(Backlog {
+                first: stored.position,
+                last: stored.position,
+                count: 0,
+                bytes: 0,
+                oldest: stored.enqueued_at,
+                may_expire: false,
+            });
+            backlog.last = stored.position;
+            backlog.count += 1;
+            backlog.bytes += stored.message.body().len();
+            backlog.oldest = backlog.oldest.min(stored.enqueued_at);
+            backlog.may_expire |= stored.message.may_expire();
+        }
+        if let Some(backlog) = backlog {
+            let place = Places {
+                recovered: Some(backlog.last),
+                written: backlog.last,
+            };
+            self.shared.places.lock().insert(queue, place);
+        }
+        Ok(backlog)
+    }
+
+    fn read(
         &self,
         queue: QueueId,
-        each: &mut dyn FnMut(Position, Message),
+        from: Position,
+        to: Position,
+        max_bytes: usize,
+        each: &mut dyn FnMut(StoredMessage),
     ) -> Result<(), Error> {
-        let mut reader = Reader::new(queue, &self.pieces);
-        for pair in self.tree.scan_prefix(queue.0.to_be_bytes()) {
-            let (key, value) = pair.map_err(|error| failed("read", &error))?;
-            let (_, position, index) = parse_key(&key).ok_or_else(|| {
-                Error::Internal(format!("unknown key {key:02x?} in the database"))
-            })?;
-            if index == 0 {
-                reader.finish(each)?;
-                reader.begin(position);
+        let recovered = match self.unclean {
+            true => self
+                .shared
+                .places
+                .lock()
+                .get(&queue)
+                .and_then(|p| p.recovered),
+            false => None,
+        };
+        let sweeps = self.shared.sweeps.lock().clone();
+        let mut reader = Reader::new(&self.tree, queue, from, to);
+        let mut room = max_bytes;
+        while let Some((mut stored, _)) = reader.next()? {
+            let position = stored.position;
+            if sweeps.iter().any(|sweep| sweep.covers(queue, position)) {
+                continue;
             }
-            reader.piece(position, index, &value)?;
+            stored.redelivered |= recovered.is_some_and(|last| position <= last);
+            room = room.saturating_sub(stored.message.size());
+            each(stored);
+            if room == 0 {
+                break;
+            }
         }
-        reader.finish(each)
+        Ok(())
+    }
+
+    fn readable(&self, queue: QueueId) -> Position {
+        let places = self.shared.places.lock();
+        places.get(&queue).map_or(0, |place| place.written)
     }
 
     fn queues(&self) -> Result<Vec<QueueId>, Error> {
@@ -153,63 +299,10 @@ impl MessageStore for SledStore {
 
     fn close(&self) {
         self.commit.close();
-    }
-}
-
-/// Joins the pieces of one queue's records.
-struct Reader<'a> {
-    queue: QueueId,
-    pieces: &'a Mutex<Pieces>,
-    position: Option<Position>,
-    further: u32,
-    record: Vec<u8>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(queue: QueueId, pieces: &'a Mutex<Pieces>) -> Self {
-        Self {
-            queue,
-            pieces,
-            position: None,
-            further: 0,
-            record: Vec::new(),
+        // A writer that failed has not written all of it.
+        let whole = self.commit.durable().0 >= self.appended.load(Ordering::Acquire);
+        if whole && let Err(error) = self.leave_mark() {
+            tracing::warn!("the store was not closed properly: {error}");
         }
-    }
-
-    fn begin(&mut self, position: Position) {
-        self.position = Some(position);
-        self.further = 0;
-        self.record.clear();
-    }
-
-    fn piece(&mut self, position: Position, index: u32, value: &[u8]) -> Result<(), Error> {
-        if self.position != Some(position) || (index > 0 && index != self.further + 1) {
-            return Err(self.damaged(position, "a piece of a record is missing"));
-        }
-        self.further = index;
-        self.record.extend_from_slice(value);
-        Ok(())
-    }
-
-    fn finish(&mut self, each: &mut dyn FnMut(Position, Message)) -> Result<(), Error> {
-        let Some(position) = self.position.take() else {
-            return Ok(());
-        };
-        let decoded = record::decode(&self.record);
-        let message = decoded.map_err(|what| self.damaged(position, what))?;
-        if self.further > 0 {
-            self.pieces
-                .lock()
-                .insert((self.queue, position), self.further);
-        }
-        each(position, message);
-        Ok(())
-    }
-
-    fn damaged(&self, position: Position, what: &str) -> Error {
-        let queue = self.queue.0;
-        Error::Internal(format!(
-            "stored queue {queue}, message at position {position}: {what}"
-        ))
     }
 }

@@ -28,7 +28,7 @@ impl Vhost {
         let targets = self.dead_letter(&dead, now);
         let mut places = Vec::with_capacity(targets.queues.len());
         for queue in &targets.queues {
-            places.push(queue.reserve(&targets.message, &mut batch));
+            places.push(queue.reserve(&targets.message, now, &mut batch));
         }
         if !batch.is_empty() {
             let ticket = self.shared.store.append(&mut batch);

@@ -7,7 +7,7 @@ use crate::{
     Error,
     definitions::{BindingDefinition, DestinationKind, ExchangeDefinition, QueueDefinition},
     exchange::ExchangeKind,
-    queue::{BindingKey, Millis, QueueArguments},
+    queue::{BindingKey, QueueArguments},
 };
 
 impl Vhost {
@@ -39,11 +39,7 @@ impl Vhost {
     ///
     /// # Errors
     /// The store cannot be read, or the queue's arguments are not valid in this version.
-    pub(crate) fn recover_queue(
-        &self,
-        definition: QueueDefinition,
-        now: Millis,
-    ) -> Result<usize, Error> {
+    pub(crate) fn recover_queue(&self, definition: QueueDefinition) -> Result<usize, Error> {
         let text = self.queue_text(&definition.name);
         let arguments = QueueArguments::parse(&definition.arguments, &text)?;
         let declaration = QueueDeclaration {
@@ -54,7 +50,7 @@ impl Vhost {
             arguments: definition.arguments,
         };
         self.add_queue(definition.id, declaration, arguments, None)
-            .recover(now)
+            .recover()
     }
 
     /// Brings back a binding. One whose ends are gone is left out.

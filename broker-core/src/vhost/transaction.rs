@@ -77,7 +77,7 @@ impl Vhost {
             for queue in &route.queues {
                 places.push((
                     Arc::clone(queue),
-                    queue.reserve(message, &mut batch),
+                    queue.reserve(message, now, &mut batch),
                     message,
                 ));
             }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use broker_core::store::{MemoryStore, MessageStore, QueueId, Ticket};
+use broker_core::{
+    message::Message,
+    store::{MemoryStore, MessageStore, Operation, QueueId, Ticket},
+};
 
 use crate::support::{
-    InMemory, OnSled, Subject, Told, commit, contents, delete, enqueue, message, positions, settle,
-    settle_range,
+    ENQUEUED_AT, InMemory, OnSled, Subject, Told, commit, contents, delete, enqueue, message,
+    positions, read, requeue, settle, settle_range, stored,
 };
 
 fn empty_batch_needs_no_ticket(store: &dyn MessageStore) {
@@ -53,26 +56,86 @@ fn ticket_of_an_earlier_batch_completes_after_a_later_one(store: &dyn MessageSto
     assert_eq!(told.wait(1), [early]);
 }
 
-fn recover_gives_positions_in_order_with_all_of_the_message(store: &dyn MessageStore) {
+fn read_gives_positions_in_order_with_all_of_the_message(store: &dyn MessageStore) {
     commit(store, [enqueue(1, 9, b"c"), enqueue(1, 300, b"d")]);
     commit(store, [enqueue(1, 2, b"b"), enqueue(2, 1, b"other")]);
-    let mut found = Vec::new();
-    store
-        .recover(QueueId(1), &mut |position, message| {
-            found.push((position, message))
-        })
-        .unwrap();
+    let found = stored(store, 1);
     let expected = [(2, b"b"), (9, b"c"), (300, b"d")];
     assert_eq!(found.len(), expected.len());
-    for ((position, found), (place, body)) in found.iter().zip(expected) {
-        let expected = message(body);
-        assert_eq!(*position, place);
+    for (stored, (place, body)) in found.iter().zip(expected) {
+        let (found, expected) = (&stored.message, message(body));
+        assert_eq!(stored.position, place);
+        assert_eq!(stored.enqueued_at, ENQUEUED_AT + place);
+        assert_eq!((stored.delivery_count, stored.redelivered), (0, false));
         assert_eq!(found.body(), expected.body());
         assert_eq!(found.properties(), expected.properties());
         assert_eq!(found.routing_key(), expected.routing_key());
         assert_eq!(found.exchange(), expected.exchange());
         assert!(found.persistent());
     }
+}
+
+fn read_keeps_to_its_range_and_its_bytes(store: &dyn MessageStore) {
+    commit(store, (1..=9).map(|at| enqueue(1, at, &[0; 100])));
+    let places = |from, to, bytes| {
+        let found = read(store, 1, from, to, bytes);
+        found.iter().map(|s| s.position).collect::<Vec<_>>()
+    };
+    assert_eq!(places(3, 6, usize::MAX), [3, 4, 5, 6]);
+    assert_eq!(places(3, 9, 1), [3]);
+    let size = message(&[0; 100]).size();
+    assert_eq!(places(3, 9, 2 * size), [3, 4]);
+    assert_eq!(places(3, 9, 2 * size + 1), [3, 4, 5]);
+    assert_eq!(places(10, 20, 100), [0; 0]);
+    assert_eq!(places(6, 3, 100), [0; 0]);
+}
+
+fn backlog_counts_what_is_there(store: &dyn MessageStore) {
+    assert_eq!(store.backlog(QueueId(1)).unwrap(), None);
+    commit(store, (3..=9).map(|at| enqueue(1, at, &[0; 100])));
+    commit(store, [settle(1, 3), settle(1, 6), enqueue(2, 1, b"x")]);
+    let backlog = store.backlog(QueueId(1)).unwrap().unwrap();
+    assert_eq!((backlog.first, backlog.last), (4, 9));
+    assert_eq!((backlog.count, backlog.bytes), (5, 500));
+    assert!(backlog.oldest <= ENQUEUED_AT + 4);
+    assert!(!backlog.may_expire);
+    let (queue, position, enqueued_at) = (QueueId(1), 10, ENQUEUED_AT);
+    // The properties hold an expiration: bit 8 of the flags, and a short string.
+    let message = Message::new("", "q", &[1, 0, 1, b'5'], b"", true);
+    let expiring = Operation::Enqueue {
+        queue,
+        position,
+        enqueued_at,
+        message,
+    };
+    commit(store, [expiring]);
+    let backlog = store.backlog(QueueId(1)).unwrap().unwrap();
+    assert!(backlog.may_expire);
+    commit(store, [settle_range(1, 0, 100)]);
+    assert_eq!(store.backlog(QueueId(1)).unwrap(), None);
+}
+
+fn requeued_message_keeps_its_last_count_and_its_flag(store: &dyn MessageStore) {
+    let large = vec![7; 20_000];
+    commit(store, (1..=4).map(|at| enqueue(1, at, &large)));
+    commit(store, [requeue(1, 2, 1), requeue(1, 3, 1)]);
+    commit(store, [requeue(1, 2, 2), settle(1, 3)]);
+    commit(store, [enqueue(1, 5, b"x"), requeue(1, 5, 1)]);
+    commit(store, [requeue(1, 4, 1), settle_range(1, 4, 4)]);
+    let found = stored(store, 1).into_iter();
+    let flags: Vec<_> = found
+        .map(|s| (s.position, s.delivery_count, s.redelivered))
+        .collect();
+    assert_eq!(flags, [(1, 0, false), (2, 2, true), (5, 1, true)]);
+    assert_eq!(contents(store, 1)[1].1, large);
+    commit(store, [settle_range(1, 1, 5)]);
+    assert_eq!(store.queues().unwrap(), []);
+}
+
+fn readable_is_seen_by_read(store: &dyn MessageStore) {
+    commit(store, (1..=9).map(|at| enqueue(1, at, b"x")));
+    let readable = store.readable(QueueId(1)).min(9);
+    assert!(positions(store, 1).starts_with(&(1..=readable).collect::<Vec<_>>()));
 }
 
 fn empty_and_large_bodies_are_kept(store: &dyn MessageStore) {
@@ -163,6 +226,8 @@ fn queues_are_those_that_hold_messages(store: &dyn MessageStore) {
 fn purge_of_thousands_takes_effect(store: &dyn MessageStore) {
     commit(store, (0..5_000).map(|at| enqueue(1, at, b"x")));
     commit(store, [settle_range(1, 10, 4_899), enqueue(1, 5_000, b"x")]);
+    let left: Vec<_> = (0..10).chain(4_900..=5_000).collect();
+    assert_eq!(positions(store, 1), left);
     commit(store, [enqueue(2, 1, b"x")]);
     store.close();
 }
@@ -207,7 +272,11 @@ every_store!(
     tickets_complete_in_order,
     ticket_of_settlements_alone_completes_when_awaited,
     ticket_of_an_earlier_batch_completes_after_a_later_one,
-    recover_gives_positions_in_order_with_all_of_the_message,
+    read_gives_positions_in_order_with_all_of_the_message,
+    read_keeps_to_its_range_and_its_bytes,
+    backlog_counts_what_is_there,
+    requeued_message_keeps_its_last_count_and_its_flag,
+    readable_is_seen_by_read,
     empty_and_large_bodies_are_kept,
     settling_takes_out_that_message_only,
     settling_what_is_not_there_changes_nothing,
@@ -273,4 +342,35 @@ fn sled_finishes_an_interrupted_purge_at_start() {
     let expected: Vec<_> = (0..10).chain(4_990..=5_000).collect();
     assert_eq!(positions(subject.store(), 1), expected);
     assert_eq!(subject.store().queues().unwrap(), [QueueId(1)]);
+}
+
+/// What a client has to be told of each message: how often it came back, and whether it may have been seen.
+fn flags(subject: &OnSled) -> Vec<(u32, bool)> {
+    let found = stored(subject.store(), 1).into_iter();
+    found.map(|s| (s.delivery_count, s.redelivered)).collect()
+}
+
+#[test]
+fn sled_keeps_counts_over_a_proper_close() {
+    let mut subject = OnSled::new();
+    let large = vec![7; 20_000];
+    commit(
+        subject.store(),
+        [enqueue(1, 1, &large), enqueue(1, 2, b"x"), requeue(1, 1, 3)],
+    );
+    subject.reopen();
+    assert_eq!(flags(&subject), [(3, true), (0, false)]);
+    commit(subject.store(), [settle(1, 1)]);
+    subject.reopen();
+    assert_eq!(contents(subject.store(), 1), [(2, b"x".to_vec())]);
+}
+
+#[test]
+fn sled_flags_what_it_finds_after_an_unclean_stop() {
+    let mut subject = OnSled::new();
+    commit(subject.store(), [enqueue(1, 1, b"x"), requeue(1, 1, 3)]);
+    commit(subject.store(), [enqueue(1, 2, b"x")]);
+    subject.reopen_unclosed();
+    commit(subject.store(), [enqueue(1, 3, b"x")]);
+    assert_eq!(flags(&subject), [(3, true), (0, true), (0, false)]);
 }

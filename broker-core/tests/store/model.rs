@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use broker_core::store::{MessageStore, Operation, Position, QueueId};
 use proptest::{collection::vec, prelude::*};
 
-use crate::support::{OnSled, Subject, commit, contents, delete, enqueue, settle, settle_range};
+use crate::support::{
+    OnSled, Subject, commit, delete, enqueue, requeue, settle, settle_range, stored,
+};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -21,6 +23,10 @@ enum Step {
         queue: usize,
         back: u64,
         length: u64,
+    },
+    Requeue {
+        queue: usize,
+        back: u64,
     },
     Delete {
         queue: usize,
@@ -38,6 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (queue.clone(), 0..12_u64).prop_map(|(queue, back)| Step::Settle { queue, back }),
         1 => (queue.clone(), 0..12_u64, 0..8_u64)
             .prop_map(|(queue, back, length)| Step::SettleRange { queue, back, length }),
+        3 => (queue.clone(), 0..12_u64).prop_map(|(queue, back)| Step::Requeue { queue, back }),
         1 => queue.prop_map(|queue| Step::Delete { queue }),
         8 => Just(Step::Append),
         3 => Just(Step::Commit),
@@ -50,7 +57,7 @@ const QUEUES: usize = 3;
 /// What the store should hold, and the batch that gathers.
 #[derive(Default)]
 struct Model {
-    messages: BTreeMap<(u64, Position), Vec<u8>>,
+    messages: BTreeMap<(u64, Position), (Vec<u8>, u32)>,
     /// The id and the last position of each queue; a deleted one gets a new id.
     queues: [(u64, Position); QUEUES],
     ids: u64,
@@ -72,7 +79,17 @@ impl Model {
         *last += 1;
         let body = vec![(*last % 251) as u8; length];
         self.batch.push(enqueue(*id, *last, &body));
-        self.messages.insert((*id, *last), body);
+        self.messages.insert((*id, *last), (body, 0));
+    }
+
+    /// Like a broker, which notes only of what is there that it came back.
+    fn requeue(&mut self, queue: usize, back: u64) {
+        let (id, last) = self.queues[queue];
+        let place = last.saturating_sub(back);
+        if let Some((_, count)) = self.messages.get_mut(&(id, place)) {
+            *count += 1;
+            self.batch.push(requeue(id, place, *count));
+        }
     }
 
     fn settle_range(&mut self, queue: usize, back: u64, length: u64) {
@@ -107,9 +124,16 @@ impl Model {
         for QueueId(queue) in queues {
             let expected = self.messages.range((queue, 0)..=(queue, Position::MAX));
             let expected: Vec<_> = expected
-                .map(|((_, at), body)| (*at, body.clone()))
+                .map(|((_, at), (body, count))| (*at, *count > 0, *count, body.clone()))
                 .collect();
-            assert!(contents(store, queue) == expected, "queue {queue} differs");
+            let found = stored(store, queue).into_iter();
+            let found: Vec<_> = found
+                .map(|s| {
+                    let body = s.message.body().to_vec();
+                    (s.position, s.redelivered, s.delivery_count, body)
+                })
+                .collect();
+            assert!(found == expected, "queue {queue} differs");
         }
     }
 }
@@ -126,6 +150,7 @@ fn run(steps: Vec<Step>) {
                 back,
                 length,
             } => model.settle_range(queue, back, length),
+            Step::Requeue { queue, back } => model.requeue(queue, back),
             Step::Delete { queue } => model.delete(queue),
             Step::Append => {
                 subject.store().append(&mut model.batch);

@@ -11,7 +11,7 @@ use broker_core::{
     message::Message,
     store::{
         Completion, FailureHook, MemoryStore, MessageStore, Operation, Position, QueueId,
-        SledDatabase, SledStore, Ticket,
+        SledDatabase, SledStore, StoredMessage, Ticket,
     },
 };
 use parking_lot::{Condvar, Mutex};
@@ -19,6 +19,9 @@ use tempfile::TempDir;
 
 /// Nothing in these tests takes longer, on any machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// When the message at place 0 was enqueued.
+pub const ENQUEUED_AT: u64 = 1_700_000_000_000;
 
 /// Keeps what it is told, in order.
 #[derive(Default)]
@@ -67,6 +70,7 @@ pub fn enqueue(queue: u64, position: Position, body: &[u8]) -> Operation {
     Operation::Enqueue {
         queue: QueueId(queue),
         position,
+        enqueued_at: ENQUEUED_AT + position,
         message: message(body),
     }
 }
@@ -75,6 +79,15 @@ pub fn settle(queue: u64, position: Position) -> Operation {
     Operation::Settle {
         queue: QueueId(queue),
         position,
+        bytes: message(b"").size() as u32,
+    }
+}
+
+pub fn requeue(queue: u64, position: Position, delivery_count: u32) -> Operation {
+    Operation::Requeue {
+        queue: QueueId(queue),
+        position,
+        delivery_count,
     }
 }
 
@@ -92,15 +105,33 @@ pub fn delete(queue: u64) -> Operation {
     }
 }
 
-/// All of a queue, as positions and bodies.
-pub fn contents(store: &dyn MessageStore, queue: u64) -> Vec<(Position, Vec<u8>)> {
+/// All of a queue.
+pub fn stored(store: &dyn MessageStore, queue: u64) -> Vec<StoredMessage> {
+    read(store, queue, 0, Position::MAX, usize::MAX)
+}
+
+/// A part of a queue.
+pub fn read(
+    store: &dyn MessageStore,
+    queue: u64,
+    from: Position,
+    to: Position,
+    max_bytes: usize,
+) -> Vec<StoredMessage> {
     let mut found = Vec::new();
+    let mut each = |stored| found.push(stored);
     store
-        .recover(QueueId(queue), &mut |position, message| {
-            found.push((position, message.body().to_vec()));
-        })
+        .read(QueueId(queue), from, to, max_bytes, &mut each)
         .unwrap();
     found
+}
+
+/// All of a queue, as positions and bodies.
+pub fn contents(store: &dyn MessageStore, queue: u64) -> Vec<(Position, Vec<u8>)> {
+    let found = stored(store, queue).into_iter();
+    found
+        .map(|stored| (stored.position, stored.message.body().to_vec()))
+        .collect()
 }
 
 pub fn positions(store: &dyn MessageStore, queue: u64) -> Vec<Position> {
@@ -153,6 +184,11 @@ impl OnSled {
     /// Closes the store and opens it again.
     pub fn reopen(&mut self) {
         self.store().close();
+        self.reopen_unclosed();
+    }
+
+    /// Opens the store again without a proper close, as after a crash.
+    pub fn reopen_unclosed(&mut self) {
         self.store = None;
         self.store = Some(open_store(self.folder.path()));
     }
@@ -162,8 +198,13 @@ fn no_failure() -> FailureHook {
     Box::new(|error| panic!("the store failed: {error}"))
 }
 
+/// Opens the store and asks it for what it holds, as the broker does at start.
 pub fn open_store(folder: &Path) -> SledStore {
-    SledStore::open(&SledDatabase::open(folder).unwrap(), no_failure()).unwrap()
+    let store = SledStore::open(&SledDatabase::open(folder).unwrap(), no_failure()).unwrap();
+    for queue in store.queues().unwrap() {
+        assert!(store.backlog(queue).unwrap().is_some());
+    }
+    store
 }
 
 pub fn open_definitions(folder: &Path) -> SledDefinitions {
