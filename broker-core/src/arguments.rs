@@ -12,8 +12,8 @@ pub use amqp_codec::{AMQPValue, FieldTable, ShortString};
 
 pub(crate) use equivalence::assert_argument_equivalent;
 pub use equivalence::{assert_arguments_equivalent, inequivalent_attribute};
-pub(crate) use term::Quoted;
 pub use term::Term;
+pub(crate) use term::{Binary, Float, Quoted};
 
 /// A value without its wire type: what RabbitMQ holds once a field is parsed.
 #[derive(Debug, PartialEq)]

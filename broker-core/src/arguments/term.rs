@@ -35,6 +35,24 @@ impl fmt::Display for Term<'_> {
     }
 }
 
+/// Displays bytes as an Erlang binary: `<<"text">>`, or the bytes in numbers when Erlang would not print one of them.
+pub(crate) struct Binary<'a>(pub &'a [u8]);
+
+impl fmt::Display for Binary<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        binary(out, self.0)
+    }
+}
+
+/// Displays a number as an Erlang float.
+pub(crate) struct Float(pub f64);
+
+impl fmt::Display for Float {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        float(out, self.0)
+    }
+}
+
 /// Displays text as an Erlang string: in quotes, or as a list of code points when Erlang would not print one of them.
 pub(crate) struct Quoted<'a>(pub &'a str);
 

@@ -64,6 +64,26 @@ pub enum Overflow {
     RejectPublishDlx,
 }
 
+impl Overflow {
+    /// The behaviour of that name; the default for any other name.
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "reject-publish" => Self::RejectPublish,
+            "reject-publish-dlx" => Self::RejectPublishDlx,
+            _ => Self::DropHead,
+        }
+    }
+
+    /// What a queue of this type makes of it: quorum queues do not dead-letter what they refuse
+    /// (`rabbit_quorum_queue:overflow`).
+    pub(crate) fn on(self, queue_type: QueueType) -> Self {
+        match (self, queue_type) {
+            (Self::RejectPublishDlx, QueueType::Quorum) => Self::DropHead,
+            (other, _) => other,
+        }
+    }
+}
+
 /// How surely messages are dead-lettered (`x-dead-letter-strategy`, quorum queues only).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DeadLetterStrategy {
@@ -72,6 +92,16 @@ pub enum DeadLetterStrategy {
     AtMostOnce,
     /// They stay until their targets have confirmed them.
     AtLeastOnce,
+}
+
+impl DeadLetterStrategy {
+    /// The strategy of that name; the default for any other name.
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "at-least-once" => Self::AtLeastOnce,
+            _ => Self::AtMostOnce,
+        }
+    }
 }
 
 /// The arguments of a queue as the broker understands them. `None` is always "not given".
@@ -119,23 +149,17 @@ impl QueueArguments {
                 .and_then(integer)
                 .and_then(|it| u64::try_from(it).ok())
         };
+        let word = |key| lookup(table, key).and_then(text).unwrap_or_default();
         Ok(Self {
             queue_type: QueueType::of(table),
             expires_ms: unsigned("x-expires"),
             message_ttl_ms: unsigned("x-message-ttl"),
             max_length: unsigned("x-max-length"),
             max_length_bytes: unsigned("x-max-length-bytes"),
-            overflow: match lookup(table, "x-overflow").and_then(text) {
-                Some("reject-publish") => Overflow::RejectPublish,
-                Some("reject-publish-dlx") => Overflow::RejectPublishDlx,
-                _ => Overflow::DropHead,
-            },
+            overflow: Overflow::named(word("x-overflow")).on(QueueType::of(table)),
             dead_letter_exchange: name(table, "x-dead-letter-exchange"),
             dead_letter_routing_key: name(table, "x-dead-letter-routing-key"),
-            dead_letter_strategy: match lookup(table, "x-dead-letter-strategy").and_then(text) {
-                Some("at-least-once") => DeadLetterStrategy::AtLeastOnce,
-                _ => DeadLetterStrategy::AtMostOnce,
-            },
+            dead_letter_strategy: DeadLetterStrategy::named(word("x-dead-letter-strategy")),
             max_priority: unsigned("x-max-priority").and_then(|it| u8::try_from(it).ok()),
             single_active_consumer: matches!(
                 lookup(table, "x-single-active-consumer"),
