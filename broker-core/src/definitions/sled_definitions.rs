@@ -15,7 +15,8 @@ use super::{
 use crate::{
     error::Error,
     store::{
-        Completion, FailureHook, GroupCommit, QueueId, Sink, SledDatabase, SyncWhen, Ticket, failed,
+        Applied, Completion, Durability, FailureHook, GroupCommit, QueueId, Sink, SledDatabase,
+        SyncWhen, Ticket, failed,
     },
 };
 
@@ -58,7 +59,7 @@ impl SledDefinitions {
             database: database.clone(),
             tree,
         };
-        let commit = GroupCommit::start("definitions", writer, on_failure)?;
+        let commit = GroupCommit::start("definitions", Durability::Sync, writer, on_failure)?;
         Ok(Self {
             live,
             next_queue: AtomicU64::new(starts * IDS_PER_START),
@@ -126,7 +127,7 @@ struct Writer {
 }
 
 impl Sink<Row> for Writer {
-    fn apply(&mut self, rows: &mut Vec<Row>) -> Result<(), Error> {
+    fn apply(&mut self, rows: &mut Vec<Row>) -> Result<Applied, Error> {
         let mut batch = sled::Batch::default();
         for Row { key, value } in rows.drain(..) {
             match value {
@@ -136,7 +137,8 @@ impl Sink<Row> for Writer {
         }
         self.tree
             .apply_batch(batch)
-            .map_err(|error| failed("write", &error))
+            .map_err(|error| failed("write", &error))?;
+        Ok(Applied::Done)
     }
 
     fn sync(&mut self) -> Result<(), Error> {

@@ -182,6 +182,8 @@ impl File for fs::File {
     fn allocate(&self, length: u64) -> io::Result<()> {
         let reserve = || rustix::fs::fallocate(self, FallocateFlags::empty(), 0, length);
         match retry_on_intr(reserve) {
+            // The system takes it for a mistake to reserve nothing.
+            _ if length == 0 => Ok(()),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) if self.metadata()?.len() < length => {
                 self.set_len(length)
             }

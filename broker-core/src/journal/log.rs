@@ -3,8 +3,9 @@
 //! Files of this machine implement it now. It is a trait so that a log which other machines replicate can take their
 //! place: nothing above it knows of syncs or of the bytes around a batch.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
+pub use crate::store::Durability;
 use crate::{
     error::Error,
     store::{Completion, FailureHook, SyncWhen, Ticket},
@@ -17,19 +18,6 @@ pub struct LogPosition {
     pub file: u64,
     /// Bytes from the start of that file.
     pub offset: u64,
-}
-
-/// What a completed ticket stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// It survives a power cut: completed after the sync.
-    #[default]
-    Sync,
-    /// It survives the end of the process: completed after the write. A sync follows within this time, so a power cut
-    /// costs at most what was confirmed in it.
-    Interval(Duration),
-    /// It survives the end of the process. When it reaches the disk is left to the system; closing syncs.
-    None,
 }
 
 /// How a log is kept.

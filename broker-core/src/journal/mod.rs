@@ -4,5 +4,8 @@
 //! are synced before anything is promised. All files are touched through [`file_system`], so that tests can make every
 //! single operation on them fail.
 
+mod file_log;
 pub mod file_system;
 pub mod log;
+
+pub use file_log::FileLog;

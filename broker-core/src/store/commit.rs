@@ -1,9 +1,10 @@
 //! Group commit without a timer: one writer thread takes everything that gathered, writes it, syncs it, and tells those
 //! who wait; meanwhile the next group gathers.
 //!
-//! The message store and the definitions both stand on this. A [`Sink`] is what they differ in: how a group is
-//! written, and what a sync is. A failed write or sync is never tried again (after a failed `fsync` nobody knows what
-//! the disk holds): the failure hook is called once, and no ticket completes any more.
+//! The message stores and the definitions stand on this. A [`Sink`] is what they differ in: how a group is written, and
+//! what a sync is. A failed write or sync is never tried again (after a failed `fsync` nobody knows what the disk
+//! holds): the failure hook is called once, and no ticket completes any more. A full disk is no failure: the group
+//! waits until there is room.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,6 +13,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -19,13 +21,26 @@ use parking_lot::{Condvar, Mutex};
 use super::{Completion, FailureHook, Ticket, sequence::Sequence};
 use crate::error::Error;
 
-/// A group's allocation beyond this many items is given back after use.
-const KEPT_ITEMS: usize = 16 * 1024;
+/// A group's allocation beyond this many bytes is given back after a group that needed little of it.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long that which nobody waits for may stay in memory, so that many small appends share one write.
+const LAZY: Duration = Duration::from_millis(10);
+
+/// Bytes that nobody waits for and that are worth a write at once.
+const LAZY_BYTES: usize = 256 * 1024;
+
+/// How long until a write that found no room is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// How long a close waits for room on a full disk.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a writer puts its groups.
 pub(crate) trait Sink<T>: Send + 'static {
-    /// Writes a whole group as one atomic unit: after a crash all of it is there, or nothing.
-    fn apply(&mut self, group: &mut Vec<T>) -> Result<(), Error>;
+    /// Writes a whole group as one atomic unit: after a crash all of it is there, or nothing. The group must stay as it
+    /// is if there was no room for it.
+    fn apply(&mut self, group: &mut Vec<T>) -> Result<Applied, Error>;
 
     /// Makes everything applied so far survive a power cut.
     fn sync(&mut self) -> Result<(), Error>;
@@ -34,6 +49,20 @@ pub(crate) trait Sink<T>: Send + 'static {
     fn tidy(&mut self) -> Result<bool, Error> {
         Ok(false)
     }
+
+    /// Called last, after everything was applied and synced.
+    fn close(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// What became of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// It is written.
+    Done,
+    /// The disk is full: it must be applied again later. With the reason, for operators.
+    NoRoom(String),
 }
 
 /// Whether an append asks for a sync by itself.
@@ -45,18 +74,38 @@ pub enum Sync {
     WhenAwaited,
 }
 
+/// What a completed ticket stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// It survives a power cut: completed after the sync.
+    #[default]
+    Sync,
+    /// It survives the end of the process: completed after the write. A sync follows within this time, so a power cut
+    /// costs at most what was confirmed in it.
+    Interval(Duration),
+    /// It survives the end of the process. When it reaches the disk is left to the system; closing syncs.
+    None,
+}
+
 struct State<T> {
     sequence: Sequence,
     pending: Vec<T>,
     pending_bytes: usize,
-    /// Up to here somebody asked for durability.
+    /// Up to here somebody waits.
     awaited: Ticket,
+    /// Up to here everything is synced.
+    synced: Ticket,
+    /// When the next sync is due that is made by the clock.
+    next_sync: Option<Instant>,
+    /// Why the disk takes nothing at the moment.
+    blocked: Option<String>,
     closing: bool,
     /// The writer is gone: closed or failed.
     ended: bool,
 }
 
 struct Shared<T> {
+    durability: Durability,
     state: Mutex<State<T>>,
     work: Condvar,
     /// A copy of the sequence's durable ticket that is read without the lock.
@@ -73,18 +122,13 @@ impl<T: Send + 'static> GroupCommit<T> {
     /// Starts the writer thread under the name `name`.
     pub(crate) fn start(
         name: &str,
+        durability: Durability,
         sink: impl Sink<T>,
         on_failure: FailureHook,
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                sequence: Sequence::default(),
-                pending: Vec::new(),
-                pending_bytes: 0,
-                awaited: Ticket::NONE,
-                closing: false,
-                ended: false,
-            }),
+            durability,
+            state: Mutex::new(State::new()),
             work: Condvar::new(),
             durable: AtomicU64::new(0),
         });
@@ -109,13 +153,14 @@ impl<T: Send + 'static> GroupCommit<T> {
             return Ticket::NEVER;
         }
         let ticket = state.sequence.append();
-        state.pending.append(items);
-        state.pending_bytes += bytes;
+        let wake = state.add(items, bytes) || sync == Sync::Soon;
         if sync == Sync::Soon {
             state.awaited = ticket;
         }
         drop(state);
-        self.shared.work.notify_one();
+        if wake {
+            self.shared.work.notify_one();
+        }
         ticket
     }
 
@@ -143,7 +188,13 @@ impl<T: Send + 'static> GroupCommit<T> {
         self.shared.state.lock().pending_bytes
     }
 
-    /// Makes everything durable and ends the writer; does nothing when called again.
+    /// Why nothing can be written at the moment, if so.
+    pub(crate) fn blocked(&self) -> Option<String> {
+        self.shared.state.lock().blocked.clone()
+    }
+
+    /// Makes everything durable and ends the writer; does nothing when called again. On a full disk it gives up after
+    /// [`PATIENCE`].
     pub(crate) fn close(&self) {
         self.shared.state.lock().closing = true;
         self.shared.work.notify_one();
@@ -171,6 +222,51 @@ struct Turn {
     ending: bool,
 }
 
+impl<T> State<T> {
+    fn new() -> Self {
+        Self {
+            sequence: Sequence::default(),
+            pending: Vec::new(),
+            pending_bytes: 0,
+            awaited: Ticket::NONE,
+            synced: Ticket::NONE,
+            next_sync: None,
+            blocked: None,
+            closing: false,
+            ended: false,
+        }
+    }
+
+    /// Adds to what is pending, and tells whether the writer should look at it though nobody waits.
+    fn add(&mut self, items: &mut Vec<T>, bytes: usize) -> bool {
+        let first = self.pending.is_empty();
+        self.pending.append(items);
+        let before = self.pending_bytes;
+        self.pending_bytes += bytes;
+        first || (before < LAZY_BYTES && self.pending_bytes >= LAZY_BYTES)
+    }
+
+    /// What there is to do at `now`; nothing if it can wait.
+    fn turn(&self, durability: Durability, now: Instant) -> Option<Turn> {
+        let target = self.sequence.appended();
+        let unsynced = self.synced < target;
+        let awaited = self.sequence.durable() < self.awaited;
+        let due = match durability {
+            Durability::Sync => awaited,
+            Durability::Interval(_) => self.next_sync.is_some_and(|due| due <= now),
+            Durability::None => false,
+        };
+        let turn = Turn {
+            target,
+            bytes: self.pending_bytes,
+            sync: due || (self.closing && unsynced),
+            ending: self.closing && !unsynced,
+        };
+        let urgent = awaited || self.pending_bytes >= LAZY_BYTES;
+        (turn.sync || turn.ending || (urgent && !self.pending.is_empty())).then_some(turn)
+    }
+}
+
 impl<T: Send + 'static> Shared<T> {
     fn write_until_closed(&self, mut sink: impl Sink<T>, on_failure: &FailureHook) {
         let result = catch_unwind(AssertUnwindSafe(|| self.write(&mut sink)));
@@ -191,15 +287,20 @@ impl<T: Send + 'static> Shared<T> {
         loop {
             let turn = self.gather(&mut group, untidy);
             if turn.ending {
-                return Ok(());
+                return sink.close();
             }
             if !group.is_empty() {
-                sink.apply(&mut group)?;
+                if !self.apply(sink, &mut group)? {
+                    return Ok(());
+                }
                 self.written(&mut group, turn.bytes);
+                if self.durability != Durability::Sync {
+                    self.complete(turn.target);
+                }
             }
             if turn.sync {
                 sink.sync()?;
-                self.complete(turn.target);
+                self.synced(turn.target);
             }
             untidy = sink.tidy()?;
         }
@@ -208,28 +309,83 @@ impl<T: Send + 'static> Shared<T> {
     /// Waits for something to do, and takes all of it.
     fn gather(&self, group: &mut Vec<T>, untidy: bool) -> Turn {
         let mut state = self.state.lock();
+        let mut lazy = None;
         loop {
-            let target = state.sequence.appended();
-            let unsynced = state.sequence.durable() < target;
-            let sync = state.sequence.durable() < state.awaited || (state.closing && unsynced);
-            let ending = state.closing && !unsynced;
-            if sync || ending || untidy || !state.pending.is_empty() {
-                std::mem::swap(group, &mut state.pending);
-                return Turn {
-                    target,
+            let now = Instant::now();
+            let can_wait = !untidy && lazy.is_none_or(|until| now < until);
+            let turn = match state.turn(self.durability, now) {
+                Some(turn) => turn,
+                None if can_wait => {
+                    if !state.pending.is_empty() {
+                        lazy.get_or_insert(now + LAZY);
+                    }
+                    match state.next_sync.into_iter().chain(lazy).min() {
+                        Some(until) => _ = self.work.wait_until(&mut state, until),
+                        None => self.work.wait(&mut state),
+                    }
+                    continue;
+                }
+                None => Turn {
+                    target: state.sequence.appended(),
                     bytes: state.pending_bytes,
-                    sync,
-                    ending,
-                };
-            }
-            self.work.wait(&mut state);
+                    sync: false,
+                    ending: false,
+                },
+            };
+            std::mem::swap(group, &mut state.pending);
+            return turn;
         }
     }
 
+    /// Writes the group, waiting for room if there is none. False: there was none until the close gave up.
+    fn apply(&self, sink: &mut impl Sink<T>, group: &mut Vec<T>) -> Result<bool, Error> {
+        let mut deadline = None;
+        while let Applied::NoRoom(why) = sink.apply(group)? {
+            if !self.wait_for_room(why, &mut deadline) {
+                return Ok(false);
+            }
+        }
+        if self.state.lock().blocked.take().is_some() {
+            tracing::warn!("there is room on the disk again: writing goes on");
+        }
+        Ok(true)
+    }
+
+    /// Waits a little before the next attempt. False: a close has waited long enough, until `deadline`.
+    fn wait_for_room(&self, why: String, deadline: &mut Option<Instant>) -> bool {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        if state.closing && now >= *deadline.get_or_insert(now + PATIENCE) {
+            tracing::error!("closing without what was not written yet: {why}");
+            return false;
+        }
+        if state.blocked.is_none() {
+            tracing::error!("{why}; nothing is confirmed until there is room");
+        }
+        state.blocked = Some(why);
+        while !self.work.wait_until(&mut state, now + RETRY).timed_out() {}
+        true
+    }
+
     fn written(&self, group: &mut Vec<T>, bytes: usize) {
+        let kept = KEPT_BYTES / size_of::<T>().max(1);
+        if group.capacity() > kept && group.len() < group.capacity() / 4 {
+            *group = Vec::new();
+        }
         group.clear();
-        group.shrink_to(KEPT_ITEMS);
-        self.state.lock().pending_bytes -= bytes;
+        let mut state = self.state.lock();
+        state.pending_bytes -= bytes;
+        if let Durability::Interval(time) = self.durability {
+            state.next_sync.get_or_insert_with(|| Instant::now() + time);
+        }
+    }
+
+    fn synced(&self, target: Ticket) {
+        let mut state = self.state.lock();
+        state.synced = target;
+        state.next_sync = None;
+        drop(state);
+        self.complete(target);
     }
 
     fn complete(&self, target: Ticket) {
@@ -247,6 +403,7 @@ impl<T: Send + 'static> Shared<T> {
     fn end(&self) {
         let mut state = self.state.lock();
         state.ended = true;
+        state.blocked = None;
         state.pending_bytes = 0;
         let pending = std::mem::take(&mut state.pending);
         let waiting = state.sequence.abandon();
@@ -257,8 +414,6 @@ impl<T: Send + 'static> Shared<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use parking_lot::MutexGuard;
 
     use super::*;
@@ -268,6 +423,8 @@ mod tests {
     struct Recorder {
         events: Arc<Mutex<Vec<String>>>,
         changed: Arc<Condvar>,
+        /// How often the disk is full before it takes the next group.
+        full: Arc<Mutex<u32>>,
     }
 
     const FAIL: u32 = 1_000;
@@ -290,24 +447,39 @@ mod tests {
         }
 
         fn commit(&self) -> GroupCommit<u32> {
+            self.commit_with(Durability::Sync)
+        }
+
+        fn commit_with(&self, durability: Durability) -> GroupCommit<u32> {
             let own = self.clone();
             let hook = move |error| own.record(format!("failed: {error}"));
-            GroupCommit::start("test", self.clone(), Box::new(hook)).unwrap()
+            GroupCommit::start("test", durability, self.clone(), Box::new(hook)).unwrap()
         }
     }
 
     impl Sink<u32> for Recorder {
-        fn apply(&mut self, group: &mut Vec<u32>) -> Result<(), Error> {
+        fn apply(&mut self, group: &mut Vec<u32>) -> Result<Applied, Error> {
             assert!(!group.contains(&PANIC));
+            let mut full = self.full.lock();
+            if *full > 0 {
+                *full -= 1;
+                self.record(format!("no room for {group:?}"));
+                return Ok(Applied::NoRoom("the disk is full".to_owned()));
+            }
             if group.contains(&FAIL) {
                 return Err(Error::Internal("no space".to_owned()));
             }
             self.record(format!("apply {group:?}"));
-            Ok(())
+            Ok(Applied::Done)
         }
 
         fn sync(&mut self) -> Result<(), Error> {
             self.record("sync".to_owned());
+            Ok(())
+        }
+
+        fn close(&mut self) -> Result<(), Error> {
+            self.record("close".to_owned());
             Ok(())
         }
     }
@@ -336,7 +508,7 @@ mod tests {
         let commit = recorder.commit();
         commit.append(&mut vec![1], 10, Sync::WhenAwaited);
         commit.close();
-        assert_eq!(*recorder.events.lock(), ["apply [1]", "sync"]);
+        assert_eq!(*recorder.events.lock(), ["apply [1]", "sync", "close"]);
         assert_eq!(commit.durable(), Ticket(1));
         assert_eq!(commit.append(&mut vec![2], 10, Sync::Soon), Ticket::NEVER);
     }
@@ -396,5 +568,88 @@ mod tests {
             commit.notify(ticket, owner.clone());
         }
         MutexGuard::unlocked(&mut slot, || recorder.wait_for("dropped"));
+    }
+
+    #[test]
+    fn interval_completes_after_the_write_and_syncs_by_the_clock() {
+        let recorder = Recorder::default();
+        let commit = recorder.commit_with(Durability::Interval(Duration::from_millis(20)));
+        let ticket = commit.append(&mut vec![1], 10, Sync::WhenAwaited);
+        commit.notify(ticket, Arc::new(recorder.clone()));
+        let events = recorder.wait_for("sync");
+        assert_eq!(events, ["apply [1]", "durable 1", "sync"]);
+        commit.close();
+        let events = recorder.events.lock().clone();
+        assert_eq!(events, ["apply [1]", "durable 1", "sync", "close"]);
+    }
+
+    #[test]
+    fn without_durability_nothing_is_synced_before_the_close() {
+        let recorder = Recorder::default();
+        let commit = recorder.commit_with(Durability::None);
+        let ticket = commit.append(&mut vec![1], 10, Sync::Soon);
+        commit.notify(ticket, Arc::new(recorder.clone()));
+        recorder.wait_for("durable 1");
+        commit.append(&mut vec![2], 10, Sync::Soon);
+        recorder.wait_for("apply [2]");
+        commit.close();
+        let expected = ["apply [1]", "durable 1", "apply [2]", "sync", "close"];
+        assert_eq!(*recorder.events.lock(), expected);
+    }
+
+    #[test]
+    fn group_without_room_is_kept_and_comes_first_when_there_is_room() {
+        let recorder = Recorder::default();
+        *recorder.full.lock() = 2;
+        let commit = recorder.commit();
+        let ticket = commit.append(&mut vec![1], 10, Sync::Soon);
+        recorder.wait_for("no room for [1]");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while commit.blocked().is_none() {
+            assert!(Instant::now() < deadline);
+            thread::yield_now();
+        }
+        assert_eq!(commit.blocked().as_deref(), Some("the disk is full"));
+        let second = commit.append(&mut vec![2], 10, Sync::Soon);
+        commit.notify(ticket, Arc::new(recorder.clone()));
+        commit.notify(second, Arc::new(recorder.clone()));
+        let events = recorder.wait_for("durable 2");
+        let no_room = "no room for [1]";
+        let applied = ["apply [1]", "sync", "durable 1"];
+        assert_eq!(events[..5], [[no_room; 2].as_slice(), &applied].concat());
+        assert_eq!(events[5..], ["apply [2]", "sync", "durable 2"]);
+        assert_eq!(commit.blocked(), None);
+        assert_eq!(commit.pending_bytes(), 0);
+    }
+
+    #[test]
+    fn close_gives_up_waiting_for_room() {
+        let recorder = Recorder::default();
+        *recorder.full.lock() = u32::MAX;
+        let commit = recorder.commit();
+        let ticket = commit.append(&mut vec![1], 10, Sync::Soon);
+        commit.notify(ticket, Arc::new(recorder.clone()));
+        let begun = Instant::now();
+        commit.close();
+        assert!(begun.elapsed() >= PATIENCE);
+        let events = recorder.events.lock();
+        assert!(events.iter().all(|event| event == "no room for [1]"));
+        assert_eq!(commit.blocked(), None);
+    }
+
+    #[test]
+    fn small_appends_that_nobody_waits_for_gather() {
+        let mut state = State::<u8>::new();
+        let now = Instant::now();
+        let turn = |state: &State<u8>| state.turn(Durability::Sync, now).is_some();
+        assert!(state.add(&mut vec![1], 1), "the first starts the clock");
+        assert!(!state.add(&mut vec![2], LAZY_BYTES - 2));
+        assert!(!turn(&state));
+        assert!(state.add(&mut vec![3], 1), "many bytes are written at once");
+        assert!(turn(&state));
+        assert_eq!(state.pending, [1, 2, 3]);
+        state.pending_bytes = 1;
+        state.awaited = state.sequence.append();
+        assert!(turn(&state), "somebody waits");
     }
 }

@@ -16,14 +16,16 @@ mod sled_store;
 
 use std::sync::Arc;
 
-pub use self::{
-    commit::Sync as SyncWhen, memory::MemoryStore, sled_database::SledDatabase,
-    sled_store::SledStore,
-};
 pub(crate) use self::{
-    commit::{GroupCommit, Sink},
+    commit::{Applied, GroupCommit, Sink},
     sequence::Sequence,
     sled_database::failed,
+};
+pub use self::{
+    commit::{Durability, Sync as SyncWhen},
+    memory::MemoryStore,
+    sled_database::SledDatabase,
+    sled_store::SledStore,
 };
 use crate::{error::Error, message::Message, queue::Millis};
 

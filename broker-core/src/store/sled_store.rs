@@ -16,8 +16,8 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Backlog, Completion, FailureHook, GroupCommit, MessageStore, Operation, Position, QueueId,
-    Sink, SledDatabase, StoredMessage, SyncWhen, Ticket,
+    Applied, Backlog, Completion, Durability, FailureHook, GroupCommit, MessageStore, Operation,
+    Position, QueueId, Sink, SledDatabase, StoredMessage, SyncWhen, Ticket,
     sled_database::failed,
     sled_group::{Group, Pieces, Sweeps, key, parse_key, unfinished_sweeps},
     sled_reader::Reader,
@@ -77,7 +77,7 @@ impl SledStore {
             tree: tree.clone(),
             shared: Arc::clone(&shared),
         };
-        let commit = GroupCommit::start("message-store", writer, on_failure)?;
+        let commit = GroupCommit::start("message-store", Durability::Sync, writer, on_failure)?;
         Ok(Self {
             database: database.clone(),
             tree,
@@ -118,7 +118,7 @@ struct Writer {
 }
 
 impl Sink<Operation> for Writer {
-    fn apply(&mut self, operations: &mut Vec<Operation>) -> Result<(), Error> {
+    fn apply(&mut self, operations: &mut Vec<Operation>) -> Result<Applied, Error> {
         let mut group = Group::default();
         let mut written: HashMap<QueueId, Option<Position>> = HashMap::new();
         for operation in operations.drain(..) {
@@ -144,7 +144,7 @@ impl Sink<Operation> for Writer {
             .map_err(|error| failed("write", &error))?;
         drop(sweeps);
         self.shared.advance(written);
-        Ok(())
+        Ok(Applied::Done)
     }
 
     fn sync(&mut self) -> Result<(), Error> {

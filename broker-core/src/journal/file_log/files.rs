@@ -1,0 +1,308 @@
+//! The files of a log: `log-<16 digits>.log`, numbered without a gap.
+//!
+//! Those up to the active one hold the log; a few more may lie ready for what comes next. Files that are not needed any
+//! more are renamed to the next free numbers: their room is reserved already, and writing where something was written
+//! before costs a sync less than writing where nothing was. What still stands in them names another file and so
+//! counts for nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    error::Error,
+    journal::{
+        file_system::{File, FileSystem},
+        log::{LogFiles, LogOptions, LogPosition},
+    },
+};
+
+/// The files of one log in their directory.
+pub(super) struct Files {
+    file_system: Arc<dyn FileSystem>,
+    directory: PathBuf,
+    /// Bytes that are reserved for each.
+    size: u64,
+    /// How many may lie ready.
+    spare: usize,
+    /// Those that hold the log. Reading holds this lock, so that none is used again under a reader.
+    open: RwLock<BTreeMap<u64, Arc<dyn File>>>,
+    ready: Mutex<Ready>,
+}
+
+/// What comes behind the active file.
+#[derive(Default)]
+struct Ready {
+    /// The number of the file that is written to.
+    active: u64,
+    /// Those with the numbers behind it.
+    files: VecDeque<Arc<dyn File>>,
+    /// Not needed any more, and not yet used again.
+    old: BTreeSet<u64>,
+}
+
+impl Ready {
+    /// The next number that no file has.
+    fn free(&self) -> u64 {
+        self.active + self.files.len() as u64 + 1
+    }
+}
+
+impl Files {
+    pub(super) fn new(
+        file_system: Arc<dyn FileSystem>,
+        directory: &Path,
+        options: &LogOptions,
+    ) -> Self {
+        Self {
+            file_system,
+            directory: directory.to_owned(),
+            size: options.file_size,
+            spare: options.spare,
+            open: RwLock::default(),
+            ready: Mutex::default(),
+        }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where the file of this number is.
+    pub(super) fn path(&self, number: u64) -> PathBuf {
+        self.directory.join(format!("log-{number:016}.log"))
+    }
+
+    /// The error of a file with which `action` did not work.
+    pub(super) fn failed(&self, action: &str, number: u64, error: &io::Error) -> Error {
+        let path = self.path(number);
+        Error::Internal(format!("cannot {action} {}: {error}", path.display()))
+    }
+
+    /// The numbers of all files that are there.
+    pub(super) fn numbers(&self) -> Result<BTreeSet<u64>, Error> {
+        let directory = &self.directory;
+        let names = self.file_system.list(directory).map_err(|error| {
+            Error::Internal(format!("cannot read {}: {error}", directory.display()))
+        })?;
+        Ok(names.iter().filter_map(|name| number(name)).collect())
+    }
+
+    /// Opens a file of the log, for as long as it belongs to it.
+    pub(super) fn open(&self, number: u64) -> Result<Arc<dyn File>, Error> {
+        let file = self.file_system.open(&self.path(number), false);
+        let file: Arc<dyn File> = file
+            .map_err(|error| self.failed("open", number, &error))?
+            .into();
+        self.open.write().insert(number, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Reads from a file of the log.
+    pub(super) fn read(&self, at: LogPosition, buffer: &mut [u8]) -> Result<(), Error> {
+        let open = self.open.read();
+        let file = open.get(&at.file).ok_or_else(|| {
+            let path = self.path(at.file);
+            Error::Internal(format!("{} holds no log any more", path.display()))
+        })?;
+        file.read_at(buffer, at.offset)
+            .map_err(|error| self.failed("read", at.file, &error))
+    }
+
+    /// Syncs all files of the log.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        for (number, file) in &*self.open.read() {
+            let synced = file.sync();
+            synced.map_err(|error| self.failed("sync", *number, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Settles after a replay which file is written to and what becomes of the others: those in front of `first` are
+    /// not needed, those behind `active` lie ready, unless they are `doubtful`.
+    pub(super) fn settle(
+        &self,
+        numbers: &BTreeSet<u64>,
+        first: u64,
+        active: u64,
+        doubtful: bool,
+    ) -> Result<(), Error> {
+        let mut ready = self.ready.lock();
+        ready.active = active;
+        ready.old = numbers.range(..first).copied().collect();
+        self.open.write().retain(|number, _| *number <= active);
+        for number in numbers.range(active + 1..).copied() {
+            let wanted = !doubtful && number == ready.free() && ready.files.len() < self.spare;
+            if wanted {
+                let file = self.reopen(number);
+                ready
+                    .files
+                    .push_back(file.map_err(|error| self.failed("open", number, &error))?);
+            } else {
+                self.remove(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file behind the active one, which it becomes.
+    pub(super) fn advance(&self) -> io::Result<(u64, Arc<dyn File>)> {
+        let mut ready = self.ready.lock();
+        let number = ready.active + 1;
+        let file = match ready.files.pop_front() {
+            Some(file) => file,
+            None => self.create(number)?,
+        };
+        ready.active = number;
+        self.open.write().insert(number, Arc::clone(&file));
+        Ok((number, file))
+    }
+
+    /// Makes the file behind the active one if it is not there yet.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        let mut ready = self.ready.lock();
+        if ready.files.is_empty() {
+            let file = self.create(ready.active + 1)?;
+            ready.files.push_back(file);
+        }
+        Ok(())
+    }
+
+    /// Takes the files below `to` out of the log, and uses them again or removes them.
+    pub(super) fn trim(&self, to: u64) -> Result<(), Error> {
+        let mut ready = self.ready.lock();
+        let to = to.min(ready.active);
+        let mut open = self.open.write();
+        let kept = open.split_off(&to);
+        ready.old.extend(open.keys());
+        *open = kept;
+        drop(open);
+        let mut renamed = Vec::new();
+        while let Some(number) = ready.old.first().copied() {
+            let free = ready.free() + renamed.len() as u64;
+            if ready.files.len() + renamed.len() < self.spare {
+                renamed.push(self.recycle(number, free)?);
+            } else {
+                self.remove(number)?;
+            }
+            ready.old.remove(&number);
+        }
+        if !renamed.is_empty() {
+            self.sync_directory()
+                .map_err(|error| self.failed("rename", ready.free(), &error))?;
+            ready.files.extend(renamed);
+        }
+        Ok(())
+    }
+
+    /// What is there, for people.
+    pub(super) fn usage(&self) -> LogFiles {
+        let ready = self.ready.lock();
+        let open = self.open.read();
+        let all = open.values().chain(&ready.files);
+        LogFiles {
+            first: open.keys().next().copied().unwrap_or(ready.active),
+            active: ready.active,
+            bytes: all.map(|file| file.length().unwrap_or_default()).sum(),
+        }
+    }
+
+    /// The size that files have.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn reopen(&self, number: u64) -> io::Result<Arc<dyn File>> {
+        let file = self.file_system.open(&self.path(number), false)?;
+        self.fit(file.as_ref())?;
+        Ok(file.into())
+    }
+
+    /// Gives the file the size that files have.
+    fn fit(&self, file: &dyn File) -> io::Result<()> {
+        if file.length()? > self.size {
+            file.truncate(self.size)?;
+        }
+        match file.allocate(self.size) {
+            Err(error) if !is_full(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn create(&self, number: u64) -> io::Result<Arc<dyn File>> {
+        let path = self.path(number);
+        let made = self.file_system.open(&path, true).and_then(|file| {
+            file.allocate(self.size)?;
+            file.sync()?;
+            self.sync_directory()?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => Ok(file.into()),
+            Err(error) => {
+                // What was reserved of it is of more use to others; should it stay, it is used the next time.
+                _ = self.file_system.remove(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn recycle(&self, number: u64, free: u64) -> Result<Arc<dyn File>, Error> {
+        let (from, to) = (self.path(number), self.path(free));
+        let renamed = self.file_system.rename(&from, &to);
+        renamed.map_err(|error| self.failed("rename", number, &error))?;
+        self.reopen(free)
+            .map_err(|error| self.failed("open", free, &error))
+    }
+
+    fn remove(&self, number: u64) -> Result<(), Error> {
+        self.file_system
+            .remove(&self.path(number))
+            .map_err(|error| self.failed("remove", number, &error))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.file_system.sync_directory(&self.directory)
+    }
+}
+
+/// Whether the error says that there is no room, which may pass, and not that something is broken.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// The number in a file's name.
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("log-")?.strip_suffix(".log")?;
+    let plain = digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain
+        .then(|| digits.parse().ok())?
+        .filter(|number| *number > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_the_log_gives_are_files_of_the_log() {
+        assert_eq!(number("log-0000000000000012.log"), Some(12));
+        for other in [
+            "log-12.log",
+            "log-0000000000000000.log",
+            "log-+000000000000012.log",
+            "log-0000000000000012.log.old",
+            "segment-0000000000000012.seg",
+        ] {
+            assert_eq!(number(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A log in files of this machine.
+//!
+//! One thread writes. What gathered while it was busy becomes one group: a header with checksums and all the items,
+//! written with one call and synced with another. The pieces: what a group looks like ([`group`]), the files and how they
+//! are used again ([`files`]), the thread's work ([`writer`]), and reading it all back at start ([`reader`],
+//! [`replay`]).
+
+mod files;
+mod group;
+mod reader;
+mod replay;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use self::{files::Files, replay::End, writer::Writer};
+use super::{
+    file_system::FileSystem,
+    log::{EachGroup, Follower, Log, LogFiles, LogOptions, LogPosition, Replayed},
+};
+use crate::{
+    error::Error,
+    store::{Completion, FailureHook, GroupCommit, SyncWhen, Ticket},
+};
+
+/// The name of the writer thread.
+const THREAD: &str = "journal-log";
+
+/// A [`Log`] in a directory of its own, which no other process may use at the same time.
+pub struct FileLog {
+    files: Arc<Files>,
+    options: LogOptions,
+    phase: Mutex<Phase>,
+    epoch: AtomicU32,
+    commit: OnceLock<GroupCommit<u8>>,
+}
+
+/// How far opening is.
+enum Phase {
+    Opened,
+    Replayed(End),
+    Started,
+}
+
+impl FileLog {
+    /// The log in `directory`, which is made if it is missing. Nothing is read yet.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn open(
+        file_system: Arc<dyn FileSystem>,
+        directory: &Path,
+        options: LogOptions,
+    ) -> Result<Self, Error> {
+        file_system.create_directory(directory).map_err(|error| {
+            Error::Internal(format!("cannot make {}: {error}", directory.display()))
+        })?;
+        Ok(Self {
+            files: Arc::new(Files::new(file_system, directory, &options)),
+            options,
+            phase: Mutex::new(Phase::Opened),
+            epoch: AtomicU32::new(0),
+            commit: OnceLock::new(),
+        })
+    }
+}
+
+impl Log for FileLog {
+    fn append(&self, items: &mut Vec<u8>, sync: SyncWhen) -> Ticket {
+        if items.is_empty() {
+            return Ticket::NONE;
+        }
+        let Some(commit) = self.commit.get() else {
+            items.clear();
+            return Ticket::NEVER;
+        };
+        let bytes = items.len();
+        commit.append(items, bytes, sync)
+    }
+
+    fn notify(&self, ticket: Ticket, completion: Arc<dyn Completion>) {
+        match self.commit.get() {
+            Some(commit) => commit.notify(ticket, completion),
+            None if ticket == Ticket::NONE => completion.durable(ticket),
+            None => {}
+        }
+    }
+
+    fn durable(&self) -> Ticket {
+        self.commit.get().map_or(Ticket::NONE, GroupCommit::durable)
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.commit.get().map_or(0, GroupCommit::pending_bytes)
+    }
+
+    fn replay(&self, from_file: u64, each: &mut EachGroup<'_>) -> Result<Replayed, Error> {
+        let mut phase = self.phase.lock();
+        if !matches!(*phase, Phase::Opened) {
+            return Err(misused("the log was replayed before"));
+        }
+        let (replayed, end) = replay::replay(&self.files, from_file, each)?;
+        *phase = Phase::Replayed(end);
+        Ok(replayed)
+    }
+
+    fn start(&self, follower: Box<dyn Follower>, on_failure: FailureHook) -> Result<(), Error> {
+        let mut phase = self.phase.lock();
+        let Phase::Replayed(end) = &*phase else {
+            return Err(misused("the log is started once, after its replay"));
+        };
+        let durability = self.options.durability;
+        let writer = Writer::new(Arc::clone(&self.files), durability, end, follower)?;
+        let epoch = end.chain.epoch.saturating_add(1);
+        self.epoch.store(epoch, Ordering::Relaxed);
+        *phase = Phase::Started;
+        let commit = GroupCommit::start(THREAD, durability, writer, on_failure)?;
+        self.commit
+            .set(commit)
+            .map_err(|_| misused("the log is started once"))
+    }
+
+    fn read(&self, at: LogPosition, buffer: &mut [u8]) -> Result<(), Error> {
+        self.files.read(at, buffer)
+    }
+
+    fn trim(&self, to_file: u64) -> Result<(), Error> {
+        self.files.trim(to_file)
+    }
+
+    fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    fn blocked(&self) -> Option<String> {
+        self.commit.get().and_then(GroupCommit::blocked)
+    }
+
+    fn files(&self) -> LogFiles {
+        self.files.usage()
+    }
+
+    fn close(&self) {
+        if let Some(commit) = self.commit.get() {
+            commit.close();
+        }
+    }
+}
+
+fn misused(text: &str) -> Error {
+    Error::Internal(text.to_owned())
+}

@@ -1,0 +1,19 @@
+//! The journal on real files in temporary folders, and on a disk that fails, tears writes and loses power on purpose.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+#[path = "journal/faulty_disk.rs"]
+mod faulty_disk;
+#[path = "journal/log.rs"]
+mod log;
+#[path = "journal/log_damage.rs"]
+mod log_damage;
+#[path = "journal/log_faults.rs"]
+mod log_faults;
+#[path = "journal/log_support.rs"]
+mod log_support;
