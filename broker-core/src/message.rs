@@ -20,13 +20,51 @@ thread_local! {
     static PACKING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What the broker notes about a message beside its parts. Stores keep it with the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// The publisher asked for delivery mode 2.
+    pub const PERSISTENT: Self = Self(1);
+    /// The header `x-death` was written by a queue that the message has left. Without this it came from a client, and
+    /// says nothing.
+    pub const DEAD: Self = Self(2);
+    /// The header `CC` is not followed any more: a dead-letter routing key took the place of all keys.
+    pub const NO_COPIES: Self = Self(4);
+
+    /// All flags as one byte, for stores.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The flags of such a byte.
+    pub fn from_bits(bits: u8) -> Self {
+        Self(bits & (Self::PERSISTENT.0 | Self::DEAD.0 | Self::NO_COPIES.0))
+    }
+
+    /// Whether all of `flags` are set.
+    pub fn contain(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    /// These flags and `flags`, if `condition` holds.
+    #[must_use]
+    pub fn and_if(self, condition: bool, flags: Self) -> Self {
+        match condition {
+            true => Self(self.0 | flags.0),
+            false => self,
+        }
+    }
+}
+
 /// The fixed part in front of the packed bytes.
 #[derive(Debug)]
 struct Fixed {
     properties_length: u32,
     exchange_length: u8,
     routing_key_length: u8,
-    persistent: bool,
+    flags: Flags,
 }
 
 /// A published message: immutable, shared by reference count, eight bytes wide.
@@ -45,13 +83,25 @@ impl Message {
         body: &[u8],
         persistent: bool,
     ) -> Self {
+        let flags = Flags::default().and_if(persistent, Flags::PERSISTENT);
+        Self::with_flags(exchange, routing_key, properties, body, flags)
+    }
+
+    /// Packs a message about which more is known than what a publisher says.
+    pub fn with_flags(
+        exchange: &str,
+        routing_key: &str,
+        properties: &[u8],
+        body: &[u8],
+        flags: Flags,
+    ) -> Self {
         let exchange = short(exchange);
         let key = short(routing_key);
         let fixed = Fixed {
             properties_length: properties.len() as u32,
             exchange_length: exchange.len() as u8,
             routing_key_length: key.len() as u8,
-            persistent,
+            flags,
         };
         PACKING.with_borrow_mut(|packed| {
             packed.clear();
@@ -105,7 +155,12 @@ impl Message {
 
     /// Whether the publisher asked for delivery mode 2.
     pub fn persistent(&self) -> bool {
-        self.fixed().persistent
+        self.flags().contain(Flags::PERSISTENT)
+    }
+
+    /// What the broker notes about it.
+    pub fn flags(&self) -> Flags {
+        self.fixed().flags
     }
 
     /// Bytes of names, properties and body: what the message weighs in queues and outboxes.
@@ -151,6 +206,14 @@ mod tests {
         assert_eq!(message.properties(), [0, 0]);
         assert_eq!(message.body(), b"body");
         assert!(message.persistent());
+    }
+
+    #[test]
+    fn flags_come_back_from_their_byte_and_unknown_ones_are_left_out() {
+        let flags = Flags::PERSISTENT.and_if(true, Flags::NO_COPIES);
+        let message = Message::with_flags("", "", &[0, 0], b"", flags);
+        assert_eq!(Flags::from_bits(message.flags().bits() | 0x80), flags);
+        assert!(!flags.contain(Flags::DEAD));
     }
 
     #[test]

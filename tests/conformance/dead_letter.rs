@@ -1,9 +1,10 @@
 //! Dead-lettering: which messages go to the dead-letter exchange, and what they tell about their death.
 
+use crate::leveret_only;
 use crate::support::operations::exchange_of;
 use crate::support::table::{field, longstrs, number, text};
 use crate::support::{
-    AMQPProperties, AMQPValue, FieldTable, Got, PATIENCE, Peer, durable_queue, exchange,
+    AMQPProperties, AMQPValue, Broker, FieldTable, Got, PATIENCE, Peer, durable_queue, exchange,
     foreign_broker, longstr, queue, table, unique,
 };
 use std::collections::BTreeMap;
@@ -67,13 +68,25 @@ fn wait_for(peer: &mut Peer, queue: &str) -> Got {
     }
 }
 
-fn headers(got: &Got) -> FieldTable {
+/// The same, to be answered.
+#[track_caller]
+fn wait_for_unsettled(peer: &mut Peer, queue: &str) -> Got {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(got) = peer.get(1, queue, false) {
+            return got;
+        }
+        assert!(Instant::now() < deadline, "nothing came to {queue}");
+    }
+}
+
+fn headers_of(got: &Got) -> FieldTable {
     got.properties.headers().clone().expect("headers")
 }
 
 /// The deaths in the header `x-death`, the latest first.
 fn deaths(got: &Got) -> Vec<FieldTable> {
-    let AMQPValue::FieldArray(deaths) = field(&headers(got), "x-death").clone() else {
+    let AMQPValue::FieldArray(deaths) = field(&headers_of(got), "x-death").clone() else {
         panic!("x-death is no array");
     };
     let tables = deaths.as_slice().iter().map(|death| match death {
@@ -124,7 +137,7 @@ fn a_rejected_message_tells_its_whole_death() {
         &longstrs(["conformance.dead.it"])
     );
     assert_eq!(deaths[0].inner().len(), 6);
-    let headers = headers(&got);
+    let headers = headers_of(&got);
     assert_eq!(text(&headers, "mine"), "kept");
     assert_eq!(text(&headers, "x-first-death-reason"), "rejected");
     assert_eq!(text(&headers, "x-first-death-queue"), queue);
@@ -179,7 +192,7 @@ fn a_message_that_outlives_the_ttl_of_its_queue_is_dead_lettered() {
     let deaths = deaths(&got);
     assert_death(&deaths[0], 1, "expired", &queue);
     assert!(deaths[0].inner().get("original-expiration").is_none());
-    assert_eq!(text(&headers(&got), "x-first-death-reason"), "expired");
+    assert_eq!(text(&headers_of(&got), "x-first-death-reason"), "expired");
     assert_eq!(morgue.bodies(1), ["b"]);
     morgue.peer.close();
 }
@@ -340,7 +353,122 @@ fn a_routing_key_for_dead_letters_replaces_all_others() {
         &longstrs([&queue, &copy])
     );
     assert_eq!(peer.counts(1, &copy).0, 0, "its CC is no longer followed");
+    if !foreign_broker() {
+        // Since RabbitMQ 3.13; earlier releases took the header out.
+        assert_eq!(field(&headers_of(&got), "CC"), &longstrs([&copy]));
+    }
     peer.close();
+}
+
+#[test]
+fn copies_that_a_routing_key_has_replaced_are_not_followed_from_the_next_queue_either() {
+    let mut peer = Peer::connect();
+    let [copy, dead] = ["copy", "dead"].map(|word| peer.fresh_queue(1, word));
+    let exchange = peer.fresh_exchange(1, "fanout");
+    peer.bind(1, &dead, &exchange, "");
+    let second = table([("x-dead-letter-exchange", longstr(&exchange))]);
+    let second = peer.fresh_queue_with(1, "second", second);
+    let first = table([
+        ("x-dead-letter-exchange", longstr("")),
+        ("x-dead-letter-routing-key", longstr(&second)),
+    ]);
+    let first = peer.fresh_queue_with(1, "first", first);
+    let headers = table([("CC", longstrs([&copy]))]);
+    let properties = AMQPProperties::default().with_headers(headers);
+    peer.publish_with(1, "", &first, properties, b"a");
+    assert_eq!(peer.drain(1, &copy), ["a"]);
+    for (tag, queue) in [(2, &first), (3, &second)] {
+        let deadline = Instant::now() + PATIENCE;
+        while peer.get(1, queue, false).is_none() {
+            assert!(Instant::now() < deadline, "nothing came to {queue}");
+        }
+        peer.reject(1, tag, false);
+    }
+    let deaths = deaths(&wait_for(&mut peer, &dead));
+    assert_eq!(field(&deaths[0], "routing-keys"), &longstrs([&second]));
+    peer.close();
+}
+
+#[test]
+fn deaths_that_a_client_tells_of_are_replaced_by_the_real_ones() {
+    let mut morgue = Morgue::new();
+    let queue = morgue.queue([]);
+    let death = table([
+        ("count", AMQPValue::LongLongInt(5)),
+        ("reason", longstr("rejected")),
+        ("queue", longstr(&queue)),
+    ]);
+    let told = [
+        AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()),
+        longstr("no array at all"),
+        AMQPValue::FieldArray(vec![longstr("no table")].into()),
+    ];
+    for (round, told) in told.into_iter().enumerate() {
+        if foreign_broker() && round != 1 {
+            // Before release 4 RabbitMQ continued the deaths that a client told of.
+            continue;
+        }
+        let headers = table([("x-death", told.clone())]);
+        let properties = AMQPProperties::default().with_headers(headers);
+        let peer = &mut morgue.peer;
+        peer.publish_with(1, "", &queue, properties, b"a");
+        let got = peer.get(1, &queue, false).expect("a message");
+        assert_eq!(field(&headers_of(&got), "x-death"), &told);
+        peer.reject(1, got.method.delivery_tag, false);
+        let deaths = deaths(&morgue.letter());
+        assert_eq!(deaths.len(), 1);
+        assert_death(&deaths[0], 1, "rejected", &queue);
+    }
+    morgue.peer.close();
+}
+
+#[test]
+fn a_message_that_a_client_publishes_again_is_no_cycle() {
+    leveret_only!("before release 4 RabbitMQ continued the deaths that a client told of");
+    let mut morgue = Morgue::new();
+    let grave = morgue.dead.clone();
+    let queue = morgue.queue([("x-message-ttl", AMQPValue::LongInt(1))]);
+    morgue.peer.publish(1, "", &queue, "a");
+    for _ in 0..2 {
+        let got = wait_for(&mut morgue.peer, &grave);
+        assert_death(&deaths(&got)[0], 1, "expired", &queue);
+        let (headers, peer) = (headers_of(&got), &mut morgue.peer);
+        let properties = AMQPProperties::default().with_headers(headers);
+        peer.publish_with(1, "", &queue, properties, &got.body);
+    }
+    morgue.peer.close();
+}
+
+#[test]
+fn deaths_are_counted_on_after_the_end_of_the_broker() {
+    leveret_only!("it is not ours to end");
+    let mut broker = Broker::start();
+    let mut peer = Peer::connect_to(&broker);
+    let arguments = table([
+        ("x-dead-letter-exchange", longstr("")),
+        ("x-dead-letter-routing-key", longstr("q")),
+    ]);
+    peer.declare(
+        1,
+        queue::Declare {
+            arguments,
+            ..durable_queue("q")
+        },
+    );
+    let persistent = AMQPProperties::default().with_delivery_mode(2);
+    peer.confirm_select(1);
+    peer.publish_with(1, "", "q", persistent, b"a");
+    peer.expect_confirms_to(1, 1);
+    for count in 1..3 {
+        let got = wait_for_unsettled(&mut peer, "q");
+        peer.reject(1, got.method.delivery_tag, false);
+        peer.close();
+        broker.restart();
+        peer = Peer::connect_to(&broker);
+        let got = wait_for_unsettled(&mut peer, "q");
+        assert_death(&deaths(&got)[0], count, "rejected", "q");
+        peer.nack(1, got.method.delivery_tag, false, true);
+    }
 }
 
 #[test]
@@ -433,7 +561,7 @@ fn a_message_counts_its_deaths_by_queue_and_reason_the_latest_first() {
     assert_eq!(deaths.len(), 2);
     assert_death(&deaths[0], 2, "rejected", &first);
     assert_death(&deaths[1], 1, "rejected", &second);
-    let headers = headers(&got);
+    let headers = headers_of(&got);
     assert_eq!(text(&headers, "x-first-death-queue"), first);
     if !foreign_broker() {
         assert_eq!(text(&headers, "x-last-death-queue"), first);

@@ -1,16 +1,18 @@
 //! A message as bytes on disk, and back with every length checked.
 //!
 //! ```text
-//! version u8 = 2 | flags u8 (bit 0: persistent) | length of the whole record u64
+//! version u8 = 2 | flags u8 (those of the message) | length of the whole record u64
 //! | enqueued at, milliseconds since the Unix epoch u64 | exchange length u16 | routing key length u8 | properties length u32
 //! | exchange | routing key | properties | body (the rest)
 //! ```
 //! Numbers are big-endian. The record's own length comes early, so that a record whose pieces are missing is noticed.
 
-use crate::{message::Message, queue::Millis};
+use crate::{
+    message::{Flags, Message},
+    queue::Millis,
+};
 
 const VERSION: u8 = 2;
-const PERSISTENT: u8 = 1;
 /// Bytes of version, flags, time and the four lengths.
 const FIXED: usize = 2 + 8 + 8 + 2 + 1 + 4;
 
@@ -21,7 +23,7 @@ pub(crate) fn encode(message: &Message, enqueued_at: Millis, out: &mut Vec<u8>) 
     let length = FIXED + message.size();
     out.reserve(length);
     out.push(VERSION);
-    out.push(if message.persistent() { PERSISTENT } else { 0 });
+    out.push(message.flags().bits());
     out.extend_from_slice(&(length as u64).to_be_bytes());
     out.extend_from_slice(&enqueued_at.to_be_bytes());
     out.extend_from_slice(&(exchange.len() as u16).to_be_bytes());
@@ -51,8 +53,8 @@ pub(crate) fn decode(record: &[u8]) -> Result<(Millis, Message), &'static str> {
     let (exchange, rest) = text(rest, usize::from(u16::from_be_bytes(exchange_length)))?;
     let (key, rest) = text(rest, usize::from(key_length))?;
     let (properties, body) = part(rest, u32::from_be_bytes(properties_length) as usize)?;
-    let persistent = flags & PERSISTENT != 0;
-    let message = Message::new(exchange, key, properties, body, persistent);
+    let flags = Flags::from_bits(flags);
+    let message = Message::with_flags(exchange, key, properties, body, flags);
     Ok((u64::from_be_bytes(enqueued_at), message))
 }
 
@@ -80,7 +82,8 @@ mod tests {
     use super::*;
 
     fn record() -> Vec<u8> {
-        let message = Message::new("logs", "a.b", &[0x10, 0, 2], b"body", true);
+        let flags = Flags::PERSISTENT.and_if(true, Flags::DEAD);
+        let message = Message::with_flags("logs", "a.b", &[0x10, 0, 2], b"body", flags);
         let mut record = Vec::new();
         encode(&message, 1_234, &mut record);
         record
@@ -95,6 +98,7 @@ mod tests {
         assert_eq!(message.properties(), [0x10, 0, 2]);
         assert_eq!(message.body(), b"body");
         assert!(message.persistent());
+        assert!(message.flags().contain(Flags::DEAD));
     }
 
     #[test]

@@ -64,15 +64,10 @@ impl Vhost {
         if dead.reason != DeadReason::Rejected {
             queues.retain(|queue| !deaths.is_cycle(queue.name()));
         }
-        let properties = deaths.properties(message, new_key.is_some());
+        let properties = deaths.properties(message);
+        let flags = deaths.flags(new_key.is_some());
         DeadLetter {
-            message: Message::new(
-                &exchange.name,
-                key,
-                &properties,
-                message.body(),
-                message.persistent(),
-            ),
+            message: Message::with_flags(&exchange.name, key, &properties, message.body(), flags),
             queues,
         }
     }
