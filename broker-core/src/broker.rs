@@ -1,5 +1,7 @@
 //! The broker: its vhosts, users and connections, and what they share.
 
+mod feed;
+
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
@@ -8,12 +10,12 @@ use std::sync::{
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+use self::feed::Feed;
 use crate::{
     Error,
     alarms::{Alarms, Resource},
     definitions::{
-        BindingDefinition, Change, Definitions, ExchangeDefinition, Kind, PermissionDefinition,
-        QueueDefinition, UserDefinition, VhostDefinition,
+        Change, Definitions, Kind, PermissionDefinition, UserDefinition, VhostDefinition,
     },
     liveness::Liveness,
     outbox::{Event, Outbox},
@@ -82,7 +84,7 @@ impl Broker {
         definitions: Arc<dyn Definitions>,
         _now: Millis,
     ) -> Result<Arc<Self>, Error> {
-        let broker = Self {
+        let broker = Arc::new(Self {
             vhosts: DashMap::new(),
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
@@ -93,12 +95,15 @@ impl Broker {
             },
             alarms: Mutex::default(),
             stopping: OnceLock::new(),
-        };
+        });
         if broker.shared.definitions.list(Kind::Vhost).is_empty() {
             broker.first_start()?;
         }
-        broker.recover()?;
-        Ok(Arc::new(broker))
+        let feed = Feed::of(&broker);
+        broker.shared.definitions.watch(Arc::clone(&feed) as _);
+        feed.recover()?;
+        broker.recover_messages()?;
+        Ok(broker)
     }
 
     /// Where messages are kept.
@@ -283,43 +288,21 @@ impl Broker {
         Ok(())
     }
 
-    fn recover(&self) -> Result<(), Error> {
-        let definitions = &self.shared.definitions;
-        for vhost in definitions.list(Kind::Vhost) {
-            let name: Arc<str> = vhost.record::<VhostDefinition>()?.name.into();
-            let vhost = Vhost::new(Arc::clone(&name), self.shared.clone());
-            self.vhosts.insert(name, vhost);
+    /// Brings back the messages of the queues that the definitions have brought back.
+    fn recover_messages(&self) -> Result<(), Error> {
+        let mut queues = Vec::new();
+        for vhost in self.vhosts() {
+            vhost.for_each_queue(|queue| queues.push(Arc::clone(queue)));
         }
-        for exchange in definitions.list(Kind::Exchange) {
-            let record: ExchangeDefinition = exchange.record()?;
-            if let Some(vhost) = self.vhost(&record.vhost) {
-                vhost.recover_exchange(record)?;
-            }
-        }
-        self.recover_queues()?;
-        for binding in definitions.list(Kind::Binding) {
-            let record: BindingDefinition = binding.record()?;
-            if let Some(vhost) = self.vhost(&record.vhost) {
-                vhost.recover_binding(record)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn recover_queues(&self) -> Result<(), Error> {
-        let mut known = std::collections::HashSet::new();
         let mut messages = 0;
-        for queue in self.shared.definitions.list(Kind::Queue) {
-            let record: QueueDefinition = queue.record()?;
-            known.insert(record.id);
-            if let Some(vhost) = self.vhost(&record.vhost) {
-                messages += vhost.recover_queue(record)?;
-            }
+        for queue in &queues {
+            messages += queue.recover()?;
         }
-        if !known.is_empty() {
-            tracing::info!(queues = known.len(), messages, "recovered durable queues");
+        if !queues.is_empty() {
+            let queues = queues.len();
+            tracing::info!(queues, messages, "recovered durable queues");
         }
-        self.drop_orphans(&known)
+        self.drop_orphans(&queues.iter().map(|queue| queue.id).collect())
     }
 
     /// Deletes the messages of queues that were deleted when the last process ended too early to say so.

@@ -70,6 +70,11 @@ pub(super) fn text(table: &FieldTable) -> String {
     serde_json::to_string(&store_table(table)).unwrap_or_default()
 }
 
+/// The table of such a string; `None` if it is none.
+pub(super) fn of_text(text: &str) -> Option<FieldTable> {
+    load_table(serde_json::from_str(text).ok()?)
+}
+
 fn store_table(table: &FieldTable) -> BTreeMap<String, Stored> {
     table
         .into_iter()

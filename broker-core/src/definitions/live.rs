@@ -1,6 +1,12 @@
 //! The definitions in force: a table in memory that is checked, changed and watched, whatever keeps it durable.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -23,11 +29,14 @@ struct Table {
 /// The table and its watchers.
 ///
 /// Lock order: `watchers`, then `table`. `watchers` is held from the check of a change to the last call of a watcher,
-/// which keeps changes in one order for everybody; the table's own lock is released before, so watchers may read.
+/// which keeps changes in one order for everybody; the table's own lock is released before, so watchers may read. Both
+/// are free when the watchers settle.
 #[derive(Default)]
 pub(super) struct Live {
-    watchers: Mutex<Vec<Arc<dyn Watcher>>>,
+    watchers: Mutex<Arc<[Arc<dyn Watcher>]>>,
     table: RwLock<Table>,
+    /// The ticket of the last change.
+    written: AtomicU64,
 }
 
 impl Live {
@@ -62,7 +71,12 @@ impl Live {
         self.table.read().revision
     }
 
-    /// Makes the changes, hands the events to `commit`, which starts to make them durable, then tells the watchers.
+    pub(super) fn written(&self) -> Ticket {
+        Ticket(self.written.load(Ordering::Acquire))
+    }
+
+    /// Makes the changes, hands the events to `commit`, which starts to make them durable, tells the watchers, and has
+    /// them settle.
     pub(super) fn apply(
         &self,
         changes: Vec<Change>,
@@ -78,9 +92,13 @@ impl Live {
                 .collect::<Vec<_>>()
         };
         let ticket = commit(&events);
+        self.written.store(ticket.0, Ordering::Release);
         for watcher in watchers.iter() {
             events.iter().for_each(|event| watcher.changed(event));
         }
+        let told = Arc::clone(&watchers);
+        drop(watchers);
+        told.iter().for_each(|watcher| watcher.settle());
         Ok(ticket)
     }
 
@@ -103,7 +121,7 @@ impl Live {
                 });
             }
         }
-        watchers.push(watcher);
+        *watchers = watchers.iter().cloned().chain([watcher]).collect();
     }
 }
 

@@ -46,6 +46,10 @@ impl Definitions for MemoryDefinitions {
         self.live.revision()
     }
 
+    fn written(&self) -> Ticket {
+        self.live.written()
+    }
+
     fn next_queue_id(&self) -> QueueId {
         QueueId(self.queues.fetch_add(1, Ordering::Relaxed) + 1)
     }

@@ -22,6 +22,7 @@ pub use self::{
     records::{
         BindingDefinition, DestinationKind, ExchangeDefinition, PermissionDefinition,
         QueueDefinition, Record, TopicPermissionDefinition, UserDefinition, VhostDefinition, key,
+        key_parts,
     },
     sled_definitions::SledDefinitions,
 };
@@ -213,11 +214,16 @@ impl Event {
     }
 }
 
-/// Told of every change, in the order of revisions, before the [`Definitions::apply`] that made it returns. It may read
-/// definitions, and must not change them.
+/// Told of every change, in the order of revisions, before the [`Definitions::apply`] that made it returns, and before
+/// any returns that the change is in [conflict](Conflict) with.
 pub trait Watcher: Send + Sync {
-    /// This change was made. It is in force, and not yet durable.
+    /// This change was made. It is in force, and not yet durable. Every writer waits while the watchers are told, so
+    /// this only notes what is to be done; it may read definitions, and must not change them.
     fn changed(&self, event: &Event);
+
+    /// Something was noted. Called by the thread that made the change, with no lock of the definitions held, so this
+    /// may change definitions. Other threads may do the same at this moment.
+    fn settle(&self) {}
 }
 
 /// Where definitions are kept. All methods may be called from any thread, and none of them waits for the disk, except
@@ -236,11 +242,15 @@ pub trait Definitions: Send + Sync {
     /// What was expected is not so.
     fn apply(&self, changes: Vec<Change>) -> Result<Ticket, Conflict>;
 
-    /// Tells `watcher` first of every definition there is, in the order of [`Kind`]s, then of each change.
+    /// Tells `watcher` first of every definition there is, in the order of [`Kind`]s, then of each change. Only for the
+    /// changes it is called to settle.
     fn watch(&self, watcher: Arc<dyn Watcher>);
 
     /// The last change that was made.
     fn revision(&self) -> Revision;
+
+    /// The ticket of the last change: who finds that somebody else made the change that it wants awaits this one.
+    fn written(&self) -> Ticket;
 
     /// An id for a new queue, which no queue ever had or will have again, not even after a crash.
     fn next_queue_id(&self) -> QueueId;

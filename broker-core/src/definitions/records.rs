@@ -23,6 +23,11 @@ pub fn key(parts: &[&str]) -> String {
     serde_json::Value::from(parts).to_string()
 }
 
+/// The parts that [`key`] joined; none if it is no such key.
+pub fn key_parts(key: &str) -> Vec<String> {
+    serde_json::from_str(key).unwrap_or_default()
+}
+
 pub(super) fn encode<R: Record>(record: &R) -> Result<Arc<[u8]>, Error> {
     let json = serde_json::to_vec(record);
     json.map(Arc::from).map_err(|error| {
@@ -208,6 +213,10 @@ pub enum DestinationKind {
     Exchange,
 }
 
+/// What a binding's key says of its destination.
+const QUEUE: &str = "queue";
+const EXCHANGE: &str = "exchange";
+
 /// A binding whose source and destination are durable. All of it is its identity.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct BindingDefinition {
@@ -228,10 +237,33 @@ pub struct BindingDefinition {
 }
 
 impl BindingDefinition {
+    /// The binding with this key, which says all of it; `None` if no binding has such a key.
+    pub fn of_key(key: &str) -> Option<Self> {
+        let parts: [String; 6] = key_parts(key).try_into().ok()?;
+        let [vhost, source, kind, destination, routing_key, arguments] = parts;
+        let destination_kind = match kind.as_str() {
+            QUEUE => DestinationKind::Queue,
+            EXCHANGE => DestinationKind::Exchange,
+            _ => return None,
+        };
+        let arguments = match arguments.as_str() {
+            "" => FieldTable::default(),
+            text => arguments::of_text(text)?,
+        };
+        Some(Self {
+            vhost,
+            source,
+            destination,
+            destination_kind,
+            routing_key,
+            arguments,
+        })
+    }
+
     fn own_key(&self) -> String {
         let kind = match self.destination_kind {
-            DestinationKind::Queue => "queue",
-            DestinationKind::Exchange => "exchange",
+            DestinationKind::Queue => QUEUE,
+            DestinationKind::Exchange => EXCHANGE,
         };
         let arguments = match is_empty(&self.arguments) {
             true => String::new(),

@@ -167,6 +167,10 @@ impl Definitions for SledDefinitions {
         self.live.revision()
     }
 
+    fn written(&self) -> Ticket {
+        self.live.written()
+    }
+
     fn next_queue_id(&self) -> QueueId {
         QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
     }

@@ -30,6 +30,11 @@ struct Pattern {
     how: Match,
 }
 
+/// Whether a binding can have these arguments.
+pub(super) fn check(arguments: &FieldTable) -> Result<(), Error> {
+    Match::parse(arguments).map(drop)
+}
+
 /// The value of `x-match`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Match {

@@ -137,6 +137,17 @@ impl<D: Clone + Eq + Hash> RoutingTable<D> {
         }
     }
 
+    /// Whether [`Self::bind`] takes these arguments.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn check(&self, arguments: &FieldTable) -> Result<(), Error> {
+        match &self.0 {
+            Table::Headers(_) => headers::check(arguments),
+            Table::Direct(_) | Table::Fanout(_) | Table::Topic(_) => Ok(()),
+        }
+    }
+
     /// Removes a binding; `false` when there was none.
     pub fn unbind(&mut self, routing_key: &str, arguments: &FieldTable, destination: &D) -> bool {
         each_kind!(&mut self.0, table => table.unbind(routing_key, arguments, destination))

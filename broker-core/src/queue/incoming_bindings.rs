@@ -79,6 +79,22 @@ impl IncomingBindings {
         }
     }
 
+    /// The binding as it was made, whose arguments may be written otherwise than those of `key`.
+    pub fn find(&self, key: &BindingKey) -> Option<BindingKey> {
+        match &self.0 {
+            Bindings::Few(few) => few.iter().find(|known| known.same_as(key)).cloned(),
+            Bindings::Many(index) => index.find(key),
+        }
+    }
+
+    /// All bindings, in no particular order.
+    pub fn all(&self) -> Vec<BindingKey> {
+        match &self.0 {
+            Bindings::Few(few) => few.clone(),
+            Bindings::Many(index) => index.keys().collect(),
+        }
+    }
+
     /// Removes a binding, if it is there, in time that does not depend on how many others there are.
     pub fn remove(&mut self, key: &BindingKey) {
         match &mut self.0 {
@@ -105,7 +121,7 @@ impl IncomingBindings {
     pub fn take(&mut self) -> Vec<BindingKey> {
         match std::mem::take(&mut self.0) {
             Bindings::Few(few) => few,
-            Bindings::Many(index) => index.into_keys().collect(),
+            Bindings::Many(index) => index.keys().collect(),
         }
     }
 
@@ -154,6 +170,33 @@ impl Index {
         }
     }
 
+    fn find(&self, key: &BindingKey) -> Option<BindingKey> {
+        let (source, by_key) = self.by_source.get_key_value(&key.source)?;
+        let (routing_key, tables) = by_key.get_key_value(&key.routing_key)?;
+        let arguments = tables.iter().find(|table| {
+            #[cfg(test)]
+            looked_at::count();
+            equivalent_tables(table, &key.arguments)
+        })?;
+        Some(BindingKey {
+            source: Arc::clone(source),
+            routing_key: Arc::clone(routing_key),
+            arguments: arguments.clone(),
+        })
+    }
+
+    fn keys(&self) -> impl Iterator<Item = BindingKey> {
+        self.by_source.iter().flat_map(|(source, by_key)| {
+            by_key.iter().flat_map(move |(routing_key, tables)| {
+                tables.iter().map(move |arguments| BindingKey {
+                    source: Arc::clone(source),
+                    routing_key: Arc::clone(routing_key),
+                    arguments: arguments.clone(),
+                })
+            })
+        })
+    }
+
     fn remove_source(&mut self, source: &str) {
         let Some(by_key) = self.by_source.remove(source) else {
             return;
@@ -163,19 +206,6 @@ impl Index {
             looked_at::count();
             self.len -= tables.len();
         }
-    }
-
-    fn into_keys(self) -> impl Iterator<Item = BindingKey> {
-        self.by_source.into_iter().flat_map(|(source, by_key)| {
-            by_key.into_iter().flat_map(move |(routing_key, tables)| {
-                let source = Arc::clone(&source);
-                tables.into_iter().map(move |arguments| BindingKey {
-                    source: Arc::clone(&source),
-                    routing_key: Arc::clone(&routing_key),
-                    arguments,
-                })
-            })
-        })
     }
 }
 
@@ -245,13 +275,16 @@ mod tests {
             }
             for number in (0..size).step_by(2) {
                 let gone = key(number % 3, number, 1);
+                assert!(bindings.find(&gone).is_some());
                 bindings.remove(&gone);
                 bindings.remove(&gone);
+                assert!(bindings.find(&gone).is_none());
                 expected.retain(|known| !known.same_as(&gone));
             }
             bindings.remove_source("x1");
             bindings.remove_source("x1");
             expected.retain(|known| *known.source != *"x1");
+            assert_eq!(names(&bindings.all()), names(&expected), "{size}");
             assert_eq!(names(&bindings.take()), names(&expected), "{size}");
             assert!(bindings.take().is_empty());
         }

@@ -402,6 +402,15 @@ impl Queue {
         })
     }
 
+    /// Ends the queue if [`Self::delete`] has not: its definition was deleted by somebody else.
+    pub(crate) fn end(self: &Arc<Self>) {
+        let ended = self.state.lock().is_deleted();
+        if !ended {
+            // Nothing to be carried out comes of a deletion that is not refused.
+            drop(self.delete(|_| Ok(()), &mut Work::default()));
+        }
+    }
+
     /// Runs what expired when the alarm for `at` has come ([`Expiries::take_due`]). One that the queue does not wait for
     /// any more does nothing: it would set another alarm beside the one that the queue waits for.
     pub(crate) fn expire(self: &Arc<Self>, at: Millis, now: Millis, work: &mut Work) {

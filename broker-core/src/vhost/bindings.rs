@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use amqp_codec::FieldTable;
 
-use super::{Vhost, direct_reply, exchanges::Destination, records};
+use super::{Vhost, apply::TopologyChange, direct_reply, exchanges::Destination, records};
 use crate::{
     Error,
-    definitions::DestinationKind,
+    definitions::{Change, DestinationKind, Expect},
     queue::{BindingKey, ConnectionId},
     store::Ticket,
 };
@@ -34,22 +34,25 @@ impl Vhost {
     /// 404 for a missing end, 403 for the default exchange, 405 for another connection's exclusive queue, 406 for
     /// arguments that a headers exchange cannot match by.
     pub fn bind(&self, request: &BindingRequest, by: ConnectionId) -> Result<Ticket, Error> {
-        let _turn = self.topology.lock();
-        let (source, destination) = self.ends(request, by)?;
-        let key = request.key();
-        let mut table = source.table.write();
-        let new = table.bind(&key.routing_key, &key.arguments, destination.clone())?;
-        drop(table);
-        if !new {
-            return Ok(self.written());
+        let mut turn = self.turn();
+        loop {
+            let (source, destination) = self.ends(request, by)?;
+            let key = request.key();
+            let durable = source.durable && destination.durable();
+            source.table.read().check(&key.arguments)?;
+            if destination.find(&key).is_some() {
+                return Ok(self.written(durable));
+            }
+            let binding = records::binding(&self.name, &key, &destination);
+            if !durable {
+                turn.apply(TopologyChange::Bind(binding))?;
+                return Ok(turn.ticket);
+            }
+            let put = Change::put(&binding)?.expecting(Expect::Absent);
+            if turn.write(vec![put])? {
+                return Ok(turn.ticket);
+            }
         }
-        destination.remember(key.clone());
-        self.changed();
-        if source.durable && destination.durable() {
-            let change = records::put_binding(&self.name, &key, &destination)?;
-            return self.write_definitions(vec![change]);
-        }
-        Ok(Ticket::NONE)
     }
 
     /// Takes a binding away. Taking away what is not there succeeds, as in RabbitMQ, missing ends included.
@@ -57,30 +60,23 @@ impl Vhost {
     /// # Errors
     /// 403 for the default exchange, 405 for another connection's exclusive queue.
     pub fn unbind(&self, request: &BindingRequest, by: ConnectionId) -> Result<Ticket, Error> {
-        let _turn = self.topology.lock();
+        let mut turn = self.turn();
         let (source, destination) = match self.ends(request, by) {
-            Err(Error::NotFound(_)) => return Ok(self.written()),
+            Err(Error::NotFound(_)) => return Ok(self.written(true)),
             ends => ends?,
         };
-        let key = request.key();
-        let mut table = source.table.write();
-        let existed = table.unbind(&key.routing_key, &key.arguments, &destination);
-        let last = table.is_empty();
-        drop(table);
-        if !existed {
-            return Ok(self.written());
+        let durable = source.durable && destination.durable();
+        // Its arguments as they were written when it was made: those are part of its key.
+        let Some(key) = destination.find(&request.key()) else {
+            return Ok(self.written(durable));
+        };
+        let binding = records::binding(&self.name, &key, &destination);
+        if durable {
+            turn.write(vec![records::delete_binding(&binding)])?;
+        } else {
+            turn.apply(TopologyChange::Unbind(binding))?;
         }
-        destination.forget(&key);
-        self.changed();
-        let mut ticket = Ticket::NONE;
-        if source.durable && destination.durable() {
-            let change = records::delete_binding(&self.name, &key, &destination)?;
-            ticket = self.write_definitions(vec![change])?;
-        }
-        if source.auto_delete && last {
-            ticket = ticket.max(self.remove_exchange(&source)?);
-        }
-        Ok(ticket)
+        Ok(turn.ticket)
     }
 
     fn ends(
@@ -154,7 +150,7 @@ mod tests {
     }
 
     /// A vhost whose queue `q` is bound to `many` and to `other` with many keys each.
-    fn bound() -> (Arc<Vhost>, Arc<Queue>) {
+    fn bound() -> (Arc<Broker>, Arc<Vhost>, Arc<Queue>) {
         let store = Arc::new(MemoryStore::new());
         let broker = Broker::start(store, Arc::new(MemoryDefinitions::new()), 0).unwrap();
         let vhost = broker.vhost("/").unwrap();
@@ -180,12 +176,12 @@ mod tests {
                 vhost.bind(&request(name, number), ME).unwrap();
             }
         }
-        (vhost, queue)
+        (broker, vhost, queue)
     }
 
     #[test]
     fn deleting_an_exchange_looks_at_each_of_its_bindings_once() {
-        let (vhost, queue) = bound();
+        let (_broker, vhost, queue) = bound();
         let looked_at = looked_at::during(|| {
             vhost.delete_exchange("many", false).unwrap();
         });
@@ -197,7 +193,7 @@ mod tests {
 
     #[test]
     fn unbinding_one_by_one_looks_at_each_binding_once() {
-        let (vhost, queue) = bound();
+        let (_broker, vhost, queue) = bound();
         let looked_at = looked_at::during(|| {
             for number in 0..MANY {
                 vhost.unbind(&request("many", number), ME).unwrap();

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use amqp_codec::{AMQPValue, FieldTable};
 use parking_lot::{Mutex, RwLock};
 
-use super::{Vhost, check_exchange_name, check_name, records, strip_line_ends};
+use super::{
+    Vhost, apply::TopologyChange, check_exchange_name, check_name, records, strip_line_ends,
+};
 use crate::{
     Error,
-    definitions::DestinationKind,
+    definitions::{Change, DestinationKind, Expect},
     exchange::{ExchangeKind, RoutingTable},
     queue::arguments::{assert_arguments_equivalent, inequivalent_attribute},
     queue::{BindingKey, IncomingBindings, Queue},
@@ -153,30 +155,27 @@ impl Vhost {
         })?;
         declaration.name = strip_line_ends(&declaration.name);
         check_not_default(&declaration.name)?;
-        let _turn = self.topology.lock();
-        if let Some(existing) = self.exchange(&declaration.name) {
-            self.check_equivalent(&existing, &declaration, kind)?;
-            return Ok(self.written());
+        let mut turn = self.turn();
+        loop {
+            if let Some(existing) = self.exchange(&declaration.name) {
+                self.check_equivalent(&existing, &declaration, kind)?;
+                return Ok(self.written(existing.durable));
+            }
+            check_name("exchange", &declaration.name)?;
+            check_exchange_name(
+                &declaration.arguments,
+                "alternate-exchange",
+                &self.exchange_text(&declaration.name),
+            )?;
+            if !declaration.durable {
+                turn.apply(TopologyChange::AddExchange(declaration, kind))?;
+                return Ok(turn.ticket);
+            }
+            let put = records::put_exchange(&self.name, &declaration)?;
+            if turn.write(vec![put.expecting(Expect::Absent)])? {
+                return Ok(turn.ticket);
+            }
         }
-        check_name("exchange", &declaration.name)?;
-        check_exchange_name(
-            &declaration.arguments,
-            "alternate-exchange",
-            &self.exchange_text(&declaration.name),
-        )?;
-        let ticket = if declaration.durable {
-            self.write_definitions(vec![records::put_exchange(&self.name, &declaration)?])?
-        } else {
-            Ticket::NONE
-        };
-        self.add_exchange(&declaration, kind);
-        Ok(ticket)
-    }
-
-    pub(super) fn add_exchange(&self, declaration: &ExchangeDeclaration, kind: ExchangeKind) {
-        let exchange = Arc::new(Exchange::new(declaration, kind));
-        self.exchanges.insert(Arc::clone(&exchange.name), exchange);
-        self.changed();
     }
 
     /// `exchange.declare` with `passive`: only asks whether it exists.
@@ -201,86 +200,53 @@ impl Vhost {
                 "deletion of system {text} not allowed"
             )));
         }
-        let _turn = self.topology.lock();
+        let mut turn = self.turn();
         let Some(exchange) = self.exchange(&name) else {
-            return Ok(self.written());
+            return Ok(self.written(true));
         };
         if if_unused && exchange.binding_count() > 0 {
             let text = self.exchange_text(&name);
             return Err(Error::PreconditionFailed(format!("{text} in use")));
         }
-        self.remove_exchange(&exchange)
+        turn.remove_exchange(&exchange)?;
+        Ok(turn.ticket)
     }
 
-    /// Takes an exchange out with all its bindings, and with the auto-delete exchanges that only it kept alive. The
-    /// caller holds the topology.
-    pub(super) fn remove_exchange(&self, exchange: &Arc<Exchange>) -> Result<Ticket, Error> {
-        let mut changes = Vec::new();
-        let mut doomed = vec![Arc::clone(exchange)];
-        while let Some(exchange) = doomed.pop() {
-            if self.exchanges.remove(&exchange.name).is_none() {
-                continue;
-            }
-            if exchange.durable {
-                changes.push(records::delete_exchange(&self.name, &exchange.name));
-            }
-            self.drop_outgoing(&exchange, &mut changes)?;
-            let incoming = exchange.incoming.lock().take();
-            let destination = Destination::Exchange(exchange);
-            self.drop_incoming(&destination, incoming, &mut changes, &mut doomed)?;
+    /// Whether this very exchange is there, and not one that has taken its name since.
+    pub(super) fn has_exchange(&self, exchange: &Arc<Exchange>) -> bool {
+        let current = self.exchanges.get(&exchange.name);
+        current.is_some_and(|current| Arc::ptr_eq(&current, exchange))
+    }
+
+    /// Adds the deletion of each stored binding that starts at `exchange`.
+    pub(super) fn delete_outgoing(&self, exchange: &Exchange, changes: &mut Vec<Change>) {
+        if !exchange.durable {
+            return;
         }
-        self.changed();
-        self.write_definitions(changes)
-    }
-
-    fn drop_outgoing(
-        &self,
-        exchange: &Exchange,
-        changes: &mut Vec<crate::definitions::Change>,
-    ) -> Result<(), Error> {
-        let mut table = exchange.table.write();
-        for binding in table.bindings() {
-            let destination = binding.destination;
-            // The first binding of a destination takes the others along: for those there is nothing left to look at.
-            destination.forget_source(&exchange.name);
-            if exchange.durable && destination.durable() {
+        for binding in exchange.table.read().bindings() {
+            if binding.destination.durable() {
                 let key = BindingKey {
                     source: Arc::clone(&exchange.name),
                     routing_key: (*binding.routing_key).into(),
                     arguments: binding.arguments.clone(),
                 };
-                changes.push(records::delete_binding(&self.name, &key, destination)?);
+                let stored = records::binding(&self.name, &key, binding.destination);
+                changes.push(records::delete_binding(&stored));
             }
         }
-        *table = RoutingTable::new(exchange.kind);
-        Ok(())
     }
 
-    /// Removes the bindings that end at `destination`; exchanges that are to go with their last binding are added to
-    /// `doomed`.
-    pub(super) fn drop_incoming(
-        &self,
-        destination: &Destination,
-        incoming: Vec<BindingKey>,
-        changes: &mut Vec<crate::definitions::Change>,
-        doomed: &mut Vec<Arc<Exchange>>,
-    ) -> Result<(), Error> {
-        for key in incoming {
-            let Some(source) = self.exchange(&key.source) else {
-                continue;
-            };
-            let mut table = source.table.write();
-            table.unbind(&key.routing_key, &key.arguments, destination);
-            let empty = table.is_empty();
-            drop(table);
-            if source.durable && destination.durable() {
-                changes.push(records::delete_binding(&self.name, &key, destination)?);
-            }
-            if source.auto_delete && empty {
-                doomed.push(source);
+    /// Adds the deletion of each stored binding that ends at `destination`.
+    pub(super) fn delete_incoming(&self, destination: &Destination, changes: &mut Vec<Change>) {
+        if !destination.durable() {
+            return;
+        }
+        for key in destination.incoming().lock().all() {
+            if self.exchange(&key.source).is_some_and(|it| it.durable) {
+                let stored = records::binding(&self.name, &key, destination);
+                changes.push(records::delete_binding(&stored));
             }
         }
-        Ok(())
     }
 
     fn check_equivalent(
@@ -333,6 +299,11 @@ impl Destination {
         }
     }
 
+    /// The binding that ends here, as it was made.
+    pub(super) fn find(&self, key: &BindingKey) -> Option<BindingKey> {
+        self.incoming().lock().find(key)
+    }
+
     pub(super) fn remember(&self, key: BindingKey) {
         self.incoming().lock().insert(key);
     }
@@ -341,7 +312,7 @@ impl Destination {
         self.incoming().lock().remove(key);
     }
 
-    fn forget_source(&self, exchange: &str) {
+    pub(super) fn forget_source(&self, exchange: &str) {
         self.incoming().lock().remove_source(exchange);
     }
 

@@ -3,6 +3,7 @@
 //! The registries are looked up by publishers on many threads at once; changes of the topology are rare and take turns
 //! behind one mutex. Whoever caches a routing decision compares [`Vhost::generation`], which moves with every change.
 
+mod apply;
 mod bindings;
 mod dead_letter;
 mod death_header;
@@ -10,8 +11,8 @@ mod direct_reply;
 mod exchanges;
 mod queues;
 mod records;
-mod recovery;
 mod routing;
+mod topology;
 mod transaction;
 
 use std::sync::{
@@ -23,6 +24,8 @@ use amqp_codec::{AMQPValue, FieldTable};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+pub(crate) use self::records::vhost_of;
+use self::topology::{Noted, Topology};
 pub use self::{
     bindings::BindingRequest,
     direct_reply::{DIRECT_REPLY_TO, ReplyAddress},
@@ -62,10 +65,9 @@ pub struct Vhost {
     shared: Shared,
     generation: AtomicU64,
     /// Taken while the topology changes, so that a binding is never made to something that is being deleted.
-    topology: Mutex<()>,
+    topology: Mutex<Topology>,
+    noted: Noted,
     transient_ids: AtomicU64,
-    /// The ticket of the latest change of definitions.
-    last_written: AtomicU64,
 }
 
 impl Vhost {
@@ -78,9 +80,9 @@ impl Vhost {
             replies: direct_reply::Replies::default(),
             shared,
             generation: AtomicU64::new(1),
-            topology: Mutex::new(()),
+            topology: Mutex::default(),
+            noted: Noted::default(),
             transient_ids: AtomicU64::new(FIRST_TRANSIENT_ID),
-            last_written: AtomicU64::new(Ticket::NONE.0),
         };
         vhost.predeclare();
         Arc::new(vhost)
@@ -156,19 +158,13 @@ impl Vhost {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    fn write_definitions(&self, changes: Vec<crate::definitions::Change>) -> Result<Ticket, Error> {
-        if changes.is_empty() {
-            return Ok(Ticket::NONE);
-        }
-        let ticket = self.shared.definitions.apply(changes)?;
-        self.last_written.fetch_max(ticket.0, Ordering::AcqRel);
-        Ok(ticket)
-    }
-
     /// What to await before answering that nothing had to be done: somebody else's change that did it may still be on
     /// its way to the disk.
-    fn written(&self) -> Ticket {
-        Ticket(self.last_written.load(Ordering::Acquire))
+    fn written(&self, durable: bool) -> Ticket {
+        match durable {
+            true => self.shared.definitions.written(),
+            false => Ticket::NONE,
+        }
     }
 }
 

@@ -8,13 +8,12 @@ use std::{
 use amqp_codec::{AMQPValue, FieldTable};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{
-    Vhost, check_exchange_name, check_name, exchanges::Destination, records, strip_line_ends,
-};
+use super::{Vhost, apply::NewQueue, check_exchange_name, check_name, records, strip_line_ends};
 use crate::{
     Error,
+    definitions::Expect,
     queue::{
-        ConnectionId, Queue, QueueArguments, QueueProperties, Work,
+        ConnectionId, Queue, QueueArguments, Work,
         arguments::{assert_queue_arguments_equivalent, inequivalent_attribute},
     },
     store::{QueueId, Ticket},
@@ -67,21 +66,30 @@ impl Vhost {
             }
         }
         let arguments = self.check_arguments(&declaration, chosen)?;
-        let _turn = self.topology.lock();
-        if let Some(existing) = self.queue(&declaration.name) {
-            self.check_same(&existing, &declaration, by)?;
-            let durable = existing.properties.durable;
-            let ticket = if durable {
-                self.written()
-            } else {
-                Ticket::NONE
-            };
-            return Ok((existing, ticket));
+        let mut turn = self.turn();
+        loop {
+            if let Some(existing) = self.queue(&declaration.name) {
+                self.check_same(&existing, &declaration, by)?;
+                let ticket = self.written(existing.properties.durable);
+                return Ok((existing, ticket));
+            }
+            if !declaration.durable {
+                let queue = turn.add_queue(NewQueue {
+                    id: QueueId(self.transient_ids.fetch_add(1, Ordering::Relaxed)),
+                    exclusive_owner: declaration.exclusive.then_some(by),
+                    declaration,
+                    arguments,
+                });
+                return Ok((queue, turn.ticket));
+            }
+            let id = self.shared.definitions.next_queue_id();
+            let put = records::put_queue(&self.name, id, &declaration)?;
+            let made = turn.write(vec![put.expecting(Expect::Absent)])?;
+            // Not there although it was made: somebody else has deleted it at once.
+            if made && let Some(queue) = self.queue(&declaration.name) {
+                return Ok((queue, turn.ticket));
+            }
         }
-        let (id, ticket) = self.record_queue(&declaration)?;
-        let owner = declaration.exclusive.then_some(by);
-        let queue = self.add_queue(id, declaration, arguments, owner);
-        Ok((queue, ticket))
     }
 
     /// `queue.declare` with `passive`: only asks for it.
@@ -106,7 +114,7 @@ impl Vhost {
         work: &mut Work,
     ) -> Result<(usize, Ticket), Error> {
         let Some(queue) = self.queue(&strip_line_ends(name)) else {
-            return Ok((0, self.written()));
+            return Ok((0, self.written(true)));
         };
         self.check_exclusive(&queue, by)?;
         let text = self.queue_text(name);
@@ -119,7 +127,7 @@ impl Vhost {
             }
             Ok(())
         };
-        self.remove_queue(&queue, check, work)
+        self.end_queue(&queue, check, work)
     }
 
     /// Ends a queue whoever uses it: its exclusive owner's connection ended, or its last consumer left an auto-delete
@@ -128,7 +136,7 @@ impl Vhost {
     /// # Errors
     /// 541 when the definitions cannot be written.
     pub fn drop_queue(&self, queue: &Arc<Queue>, work: &mut Work) -> Result<Ticket, Error> {
-        self.remove_queue(queue, |_| Ok(()), work)
+        self.end_queue(queue, |_| Ok(()), work)
             .map(|(_, ticket)| ticket)
     }
 
@@ -141,7 +149,7 @@ impl Vhost {
             0 => Ok(()),
             _ => Err(Error::PreconditionFailed("in use again".to_owned())),
         };
-        match self.remove_queue(queue, unused, work) {
+        match self.end_queue(queue, unused, work) {
             Err(Error::PreconditionFailed(_)) => Ok(()),
             other => other.map(drop),
         }
@@ -162,71 +170,26 @@ impl Vhost {
         }
     }
 
-    pub(super) fn add_queue(
-        &self,
-        id: QueueId,
-        declaration: QueueDeclaration,
-        arguments: QueueArguments,
-        exclusive_owner: Option<ConnectionId>,
-    ) -> Arc<Queue> {
-        let properties = QueueProperties {
-            name: declaration.name.into(),
-            vhost: Arc::clone(&self.name),
-            durable: declaration.durable,
-            auto_delete: declaration.auto_delete,
-            exclusive_owner,
-            table: declaration.arguments,
-            arguments,
-        };
-        let queue = Queue::new(
-            id,
-            properties,
-            Arc::clone(&self.shared.store),
-            Arc::clone(&self.shared.expiries),
-        );
-        self.queues
-            .insert(Arc::clone(queue.name()), Arc::clone(&queue));
-        self.changed();
-        queue
+    /// Whether this very queue is there, and not one that has taken its name since.
+    pub(super) fn has_queue(&self, queue: &Arc<Queue>) -> bool {
+        let current = self.queues.get(queue.name());
+        current.is_some_and(|current| Arc::ptr_eq(&current, queue))
     }
 
-    fn record_queue(&self, declaration: &QueueDeclaration) -> Result<(QueueId, Ticket), Error> {
-        if !declaration.durable {
-            let id = self.transient_ids.fetch_add(1, Ordering::Relaxed);
-            return Ok((QueueId(id), Ticket::NONE));
-        }
-        let id = self.shared.definitions.next_queue_id();
-        let change = records::put_queue(&self.name, id, declaration)?;
-        Ok((id, self.write_definitions(vec![change])?))
-    }
-
-    fn remove_queue(
+    /// The queue itself ends first: only it knows, under its lock, whether the conditions hold.
+    fn end_queue(
         &self,
         queue: &Arc<Queue>,
         check: impl FnOnce(&crate::queue::QueueCounts) -> Result<(), Error>,
         work: &mut Work,
     ) -> Result<(usize, Ticket), Error> {
-        let _turn = self.topology.lock();
-        let current = self.queue(queue.name());
-        if !current.is_some_and(|current| Arc::ptr_eq(&current, queue)) {
-            return Ok((0, Ticket::NONE));
+        let mut turn = self.turn();
+        if !self.has_queue(queue) {
+            return Ok((0, self.written(queue.properties.durable)));
         }
         let count = queue.delete(check, work)?;
-        self.queues.remove(queue.name());
-        let mut changes = Vec::new();
-        if queue.properties.durable {
-            changes.push(records::delete_queue(&self.name, queue.name()));
-        }
-        let mut doomed = Vec::new();
-        let incoming = queue.bindings.lock().take();
-        let destination = Destination::Queue(Arc::clone(queue));
-        self.drop_incoming(&destination, incoming, &mut changes, &mut doomed)?;
-        self.changed();
-        let mut ticket = self.write_definitions(changes)?;
-        for exchange in doomed {
-            ticket = ticket.max(self.remove_exchange(&exchange)?);
-        }
-        Ok((count, ticket))
+        turn.remove_queue(queue)?;
+        Ok((count, turn.ticket))
     }
 
     fn check_arguments(

@@ -1,10 +1,18 @@
-//! What a vhost declares, as changes of the definitions.
+//! What a vhost declares, as changes of the definitions; and their events, as changes of the vhost.
 
-use super::{ExchangeDeclaration, QueueDeclaration, exchanges::Destination};
+use super::{
+    ExchangeDeclaration, QueueDeclaration, Vhost,
+    apply::{NewQueue, TopologyChange},
+    exchanges::Destination,
+};
 use crate::{
     Error,
-    definitions::{BindingDefinition, Change, ExchangeDefinition, Kind, QueueDefinition, Record},
-    queue::BindingKey,
+    definitions::{
+        BindingDefinition, Change, Event, ExchangeDefinition, Kind, QueueDefinition, Record,
+        key_parts,
+    },
+    exchange::ExchangeKind,
+    queue::{BindingKey, QueueArguments},
     store::QueueId,
 };
 
@@ -21,10 +29,6 @@ pub(super) fn put_exchange(
         internal: declaration.internal,
         arguments: declaration.arguments.clone(),
     })
-}
-
-pub(super) fn delete_exchange(vhost: &str, name: &str) -> Change {
-    Change::delete(Kind::Exchange, ExchangeDefinition::key_of(vhost, name))
 }
 
 pub(super) fn put_queue(
@@ -44,28 +48,15 @@ pub(super) fn put_queue(
     })
 }
 
-pub(super) fn delete_queue(vhost: &str, name: &str) -> Change {
-    Change::delete(Kind::Queue, QueueDefinition::key_of(vhost, name))
+pub(super) fn delete_binding(binding: &BindingDefinition) -> Change {
+    Change::delete(Kind::Binding, binding.key())
 }
 
-pub(super) fn put_binding(
+pub(super) fn binding(
     vhost: &str,
     key: &BindingKey,
     destination: &Destination,
-) -> Result<Change, Error> {
-    Change::put(&binding(vhost, key, destination))
-}
-
-pub(super) fn delete_binding(
-    vhost: &str,
-    key: &BindingKey,
-    destination: &Destination,
-) -> Result<Change, Error> {
-    let key = binding(vhost, key, destination).key();
-    Ok(Change::delete(Kind::Binding, key))
-}
-
-fn binding(vhost: &str, key: &BindingKey, destination: &Destination) -> BindingDefinition {
+) -> BindingDefinition {
     BindingDefinition {
         vhost: vhost.to_owned(),
         source: key.source.to_string(),
@@ -74,4 +65,70 @@ fn binding(vhost: &str, key: &BindingKey, destination: &Destination) -> BindingD
         routing_key: key.routing_key.to_string(),
         arguments: key.arguments.clone(),
     }
+}
+
+/// The vhost that an exchange, queue or binding with this key belongs to.
+pub(crate) fn vhost_of(key: &str) -> Option<String> {
+    key_parts(key).into_iter().next()
+}
+
+/// What an event about an exchange, a queue or a binding changes in its vhost.
+///
+/// # Errors
+/// The definition is none that this version understands.
+pub(super) fn change(vhost: &Vhost, event: &Event) -> Result<TopologyChange, Error> {
+    let unknown = || Error::Internal(format!("unknown {:?} {}", event.kind, event.key));
+    let name = || key_parts(&event.key).into_iter().nth(1);
+    let change = match event.kind {
+        Kind::Exchange => match event.record()? {
+            Some(definition) => Some(add_exchange(vhost, definition)?),
+            None => name().map(TopologyChange::RemoveExchange),
+        },
+        Kind::Queue => match event.record()? {
+            Some(definition) => Some(add_queue(vhost, definition)?),
+            None => name().map(TopologyChange::RemoveQueue),
+        },
+        Kind::Binding => match event.record()? {
+            Some(definition) => Some(TopologyChange::Bind(definition)),
+            None => BindingDefinition::of_key(&event.key).map(TopologyChange::Unbind),
+        },
+        _ => None,
+    };
+    change.ok_or_else(unknown)
+}
+
+fn add_exchange(vhost: &Vhost, definition: ExchangeDefinition) -> Result<TopologyChange, Error> {
+    let kind = ExchangeKind::parse(&definition.kind).ok_or_else(|| {
+        Error::Internal(format!(
+            "{} is of the unknown type '{}'",
+            vhost.exchange_text(&definition.name),
+            definition.kind
+        ))
+    })?;
+    let declaration = ExchangeDeclaration {
+        name: definition.name,
+        kind: definition.kind,
+        durable: definition.durable,
+        auto_delete: definition.auto_delete,
+        internal: definition.internal,
+        arguments: definition.arguments,
+    };
+    Ok(TopologyChange::AddExchange(declaration, kind))
+}
+
+fn add_queue(vhost: &Vhost, definition: QueueDefinition) -> Result<TopologyChange, Error> {
+    let text = vhost.queue_text(&definition.name);
+    let arguments = QueueArguments::parse(&definition.arguments, &text)?;
+    Ok(TopologyChange::AddQueue(Box::new(NewQueue {
+        id: definition.id,
+        declaration: QueueDeclaration {
+            name: definition.name,
+            durable: definition.durable,
+            exclusive: definition.exclusive,
+            auto_delete: definition.auto_delete,
+            arguments: definition.arguments,
+        },
+        arguments,
+        exclusive_owner: None,
+    })))
 }
