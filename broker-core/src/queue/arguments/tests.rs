@@ -88,7 +88,8 @@ fn quorum_queue_has_arguments_of_its_own() {
         arguments.dead_letter_strategy,
         DeadLetterStrategy::AtLeastOnce
     );
-    assert_eq!(arguments.overflow, Overflow::RejectPublishDlx);
+    // What it would refuse it does not dead-letter: this value means the default to it.
+    assert_eq!(arguments.overflow, Overflow::DropHead);
 }
 
 #[test]
