@@ -6,13 +6,13 @@
 
 mod alarms;
 pub mod cli;
-mod clock;
+pub mod clock;
 mod config;
 mod data_dir;
 pub mod error;
 mod logging;
 mod management;
-mod net;
+pub mod net;
 mod perf;
 pub mod protocol;
 mod serve;

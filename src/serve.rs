@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use broker_core::users::FirstStart;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,7 +56,7 @@ fn serve(config: &Config) -> Result<(), Error> {
         http: listen::bind("HTTP", &config.http.listen)?,
     };
     let clock = Clock::start();
-    let broker = stores::open(data_dir.path(), config.store.engine, clock.now())?;
+    let broker = stores::open(data_dir.path(), config.store.engine, &first_start(config))?;
     // Before anybody can connect: who publishes to a broker that is short of something is to hear it at once.
     let mut watch = Watch::new(Arc::clone(&broker), data_dir.path(), &config.alarms);
     watch.check();
@@ -75,6 +76,14 @@ fn serve(config: &Config) -> Result<(), Error> {
 struct Ports {
     amqp: Vec<Bound>,
     http: Vec<Bound>,
+}
+
+fn first_start(config: &Config) -> FirstStart {
+    FirstStart {
+        vhost: config.default_vhost.clone(),
+        user: config.default_user.clone(),
+        password: config.default_pass.0.clone(),
+    }
 }
 
 fn settings(config: &Config) -> Settings {
@@ -113,6 +122,7 @@ async fn until_stopped(
         name: config.node_name.clone(),
         listeners,
         core: Arc::clone(&serving.broker),
+        clock: serving.clock,
         loopback_users: config.amqp.loopback_users.clone(),
     });
     for listener in amqp {

@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc};
 use broker_core::{
     broker::Broker,
     definitions::SledDefinitions,
-    queue::Millis,
     store::{FailureHook, SledDatabase, SledStore},
+    users::FirstStart,
 };
 
 use crate::{config::Engine, error::Error};
@@ -14,17 +14,17 @@ use crate::{config::Engine, error::Error};
 /// The directory of the sled database within the data directory.
 const SLED: &str = "sled";
 
-/// Brings the broker back as it was.
+/// Brings the broker back as it was, or makes what `first` says.
 ///
 /// # Errors
 /// The data cannot be read, or was written by something else.
-pub fn open(data_dir: &Path, engine: Engine, now: Millis) -> Result<Arc<Broker>, Error> {
+pub fn open(data_dir: &Path, engine: Engine, first: &FirstStart) -> Result<Arc<Broker>, Error> {
     let database = SledDatabase::open(&data_dir.join(SLED))?;
     let definitions = Arc::new(SledDefinitions::open(&database, hook("definitions"))?);
     let store = match engine {
         Engine::Sled => Arc::new(SledStore::open(&database, hook("messages"))?),
     };
-    Ok(Broker::start(store, definitions, now)?)
+    Ok(Broker::start_with(store, definitions, first)?)
 }
 
 /// A write or a sync that failed is never tried again: what the system then says of the disk cannot be trusted. Nothing

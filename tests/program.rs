@@ -388,3 +388,25 @@ fn the_version_is_the_packages() {
         concat!("leveret ", env!("CARGO_PKG_VERSION"), "\n")
     );
 }
+
+#[test]
+fn the_first_start_makes_the_configured_user_and_vhost() {
+    let broker = support::Broker::start_with_options(&[
+        ("LEVERET_DEFAULT_USER", "admin"),
+        ("LEVERET_DEFAULT_PASS", "a secret"),
+        ("LEVERET_DEFAULT_VHOST", "main"),
+    ]);
+    let login = Login {
+        response: support::handshake::plain("admin", "a secret"),
+        vhost: "main",
+        ..Login::default()
+    };
+    let mut peer = Peer::tcp_to(broker.amqp_address()).opened(&login);
+    peer.open_channel(1);
+    peer.fresh_queue(1, "of-the-admin");
+    let mut guest = Peer::tcp_to(broker.amqp_address());
+    guest.greet();
+    guest.send(0, Login::default().start_ok());
+    guest.expect_close_with_code(403);
+    assert!(!broker.log().concat().contains("a secret"));
+}

@@ -14,14 +14,13 @@ use self::feed::Feed;
 use crate::{
     Error,
     alarms::{Alarms, Resource},
-    definitions::{
-        Change, Definitions, Kind, PermissionDefinition, UserDefinition, VhostDefinition,
-    },
+    definitions::{Definitions, Kind, PermissionDefinition},
     liveness::Liveness,
     outbox::{Event, Outbox},
+    permissions::AccessCache,
     queue::{ConnectionId, Expiries, Millis, Queue, Work},
     store::{MessageStore, QueueId},
-    users,
+    users::{Accounts, FirstStart},
     vhost::{Shared, Vhost},
 };
 
@@ -70,6 +69,8 @@ pub struct Broker {
     next_connection: AtomicU64,
     shared: Shared,
     alarms: Mutex<Alarms>,
+    pub(crate) accounts: Accounts,
+    pub(crate) access: AccessCache,
     /// Why every connection has to close, once the broker stops.
     stopping: OnceLock<Arc<str>>,
 }
@@ -84,6 +85,18 @@ impl Broker {
         definitions: Arc<dyn Definitions>,
         _now: Millis,
     ) -> Result<Arc<Self>, Error> {
+        Self::start_with(store, definitions, &FirstStart::default())
+    }
+
+    /// The same, with another vhost and user at first start.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(
+        store: Arc<dyn MessageStore>,
+        definitions: Arc<dyn Definitions>,
+        first: &FirstStart,
+    ) -> Result<Arc<Self>, Error> {
         let broker = Arc::new(Self {
             vhosts: DashMap::new(),
             connections: DashMap::new(),
@@ -94,15 +107,18 @@ impl Broker {
                 expiries: Arc::new(Expiries::default()),
             },
             alarms: Mutex::default(),
+            accounts: Accounts::default(),
+            access: AccessCache::default(),
             stopping: OnceLock::new(),
         });
         if broker.shared.definitions.list(Kind::Vhost).is_empty() {
-            broker.first_start()?;
+            broker.first_start(first)?;
         }
         let feed = Feed::of(&broker);
         broker.shared.definitions.watch(Arc::clone(&feed) as _);
         feed.recover()?;
         broker.recover_messages()?;
+        broker.watch_permissions();
         Ok(broker)
     }
 
@@ -138,14 +154,6 @@ impl Broker {
     /// All vhosts.
     pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
         self.vhosts.iter().map(|v| Arc::clone(v.value())).collect()
-    }
-
-    /// Checks a user's password.
-    pub fn authenticate(&self, user: &str, password: &[u8]) -> bool {
-        let key = UserDefinition::key_of(user);
-        let definition = self.shared.definitions.get(Kind::User, &key);
-        let record = definition.and_then(|d| d.record::<UserDefinition>().ok());
-        record.is_some_and(|record| users::password_matches(&record, password))
     }
 
     /// Whether the user has permissions in the vhost at all.
@@ -223,6 +231,18 @@ impl Broker {
         }
     }
 
+    /// Asks these connections to close with 320 and this text.
+    pub fn close_connections_where(
+        &self,
+        reason: &str,
+        concerned: impl Fn(&ConnectionEntry) -> bool,
+    ) {
+        let reason: Arc<str> = reason.into();
+        for connection in self.connections.iter().filter(|entry| concerned(entry)) {
+            connection.outbox.post(Event::Close(Arc::clone(&reason)));
+        }
+    }
+
     /// Whether the broker stops: nobody needs to log in any more.
     pub fn is_stopping(&self) -> bool {
         self.stopping.get().is_some()
@@ -258,34 +278,6 @@ impl Broker {
         if let Some(vhost) = self.vhost(&queue.properties.vhost) {
             vhost.bury(now, work);
         }
-    }
-
-    fn first_start(&self) -> Result<(), Error> {
-        let vhost = VhostDefinition {
-            name: DEFAULT_VHOST.to_owned(),
-            description: "Default virtual host".to_owned(),
-            ..VhostDefinition::default()
-        };
-        let user = UserDefinition {
-            name: DEFAULT_USER.to_owned(),
-            password_hash: users::hash_password(DEFAULT_USER),
-            hashing_algorithm: users::SHA_256.to_owned(),
-            tags: vec!["administrator".to_owned()],
-        };
-        let everything = ".*".to_owned();
-        let permission = PermissionDefinition {
-            user: DEFAULT_USER.to_owned(),
-            vhost: DEFAULT_VHOST.to_owned(),
-            configure: everything.clone(),
-            write: everything.clone(),
-            read: everything,
-        };
-        self.shared.definitions.apply(vec![
-            Change::put(&vhost)?,
-            Change::put(&user)?,
-            Change::put(&permission)?,
-        ])?;
-        Ok(())
     }
 
     /// Brings back the messages of the queues that the definitions have brought back.

@@ -14,6 +14,7 @@ pub mod liveness;
 pub mod message;
 pub mod outbox;
 pub mod pattern;
+pub mod permissions;
 pub mod policy;
 pub mod queue;
 pub mod store;

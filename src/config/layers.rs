@@ -217,6 +217,15 @@ pub fn environment(
         if !name.starts_with("LEVERET_") || name == CONFIG_VARIABLE {
             continue;
         }
+        if let Some(option) = OPTIONS
+            .iter()
+            .find(|option| option.file_variable().as_ref() == Some(&name))
+        {
+            let value = read_value(option, &name, &text)?;
+            let source = Source::Environment(name);
+            settings.push(Setting::checked(option, value, source)?);
+            continue;
+        }
         match OPTIONS
             .iter()
             .find(|option| option.environment_variable() == name)
@@ -232,6 +241,17 @@ pub fn environment(
         }
     }
     Ok((settings, unknown))
+}
+
+/// The value in the file that `variable` names. One line end at its end is the editor's.
+fn read_value(option: &ConfigOption, variable: &str, path: &str) -> Result<Value, Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::InvalidValue {
+        source_name: format!("environment variable {variable}"),
+        key: option.key,
+        problem: format!("cannot be read from {path}: {error}"),
+    })?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(option.parse_text(text.strip_suffix('\r').unwrap_or(text)))
 }
 
 /// The environment variable that names the configuration file.

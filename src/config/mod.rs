@@ -9,6 +9,7 @@ pub mod options;
 mod page;
 pub mod show;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,12 @@ pub struct Config {
     pub node_name: String,
     /// Threads that serve connections; 0 is one per core.
     pub worker_threads: usize,
+    /// The vhost that is made at the first start.
+    pub default_vhost: String,
+    /// The user that is made at the first start.
+    pub default_user: String,
+    /// Its password.
+    pub default_pass: Secret,
     /// AMQP connections.
     pub amqp: Amqp,
     /// The HTTP API.
@@ -38,6 +45,17 @@ pub struct Config {
     pub alarms: Alarms,
     /// Log lines.
     pub log: Log,
+}
+
+/// A text that no log line shows.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret")
+    }
 }
 
 /// Options of AMQP connections.
@@ -159,13 +177,28 @@ pub fn load(
             *known = setting;
         }
     }
-    let config = Value::Table(to_table(&settings))
+    let config: Config = Value::Table(to_table(&settings))
         .try_into()
         .map_err(Error::OptionsTable)?;
+    check_first_user(&config, &settings)?;
     Ok(Loaded {
         config,
         settings,
         unknown_variables,
+    })
+}
+
+/// A user who may log in from anywhere must not have the password that everybody knows.
+fn check_first_user(config: &Config, settings: &[Setting]) -> Result<(), Error> {
+    const GUEST: &str = "guest";
+    if config.default_user == GUEST || config.default_pass.0 != GUEST {
+        return Ok(());
+    }
+    let setting = settings.iter().find(|s| s.option.key == "default_user");
+    Err(Error::InvalidValue {
+        source_name: setting.map(|s| s.source.to_string()).unwrap_or_default(),
+        key: "default_user",
+        problem: "is not guest, so default_pass must be set, and not to guest".to_owned(),
     })
 }
 

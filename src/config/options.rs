@@ -13,6 +13,8 @@ use toml::Value;
 pub enum Kind {
     /// Any text but an empty one.
     Text,
+    /// The same, never shown.
+    Secret,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A whole number in this range.
@@ -66,6 +68,31 @@ pub const OPTIONS: &[ConfigOption] = &[
         kind: Kind::Integer(0..=1024),
         flag: None,
         meaning: "Threads that serve connections. 0 starts one for each core that the process may use.",
+    },
+    ConfigOption {
+        key: "default_vhost",
+        default: r#""/""#,
+        kind: Kind::Text,
+        flag: None,
+        meaning: "The vhost that is made at the first start, when the data directory is new. Ignored later. The \
+                  environment variable LEVERET_DEFAULT_VHOST_FILE names a file to read it from.",
+    },
+    ConfigOption {
+        key: "default_user",
+        default: r#""guest""#,
+        kind: Kind::Text,
+        flag: None,
+        meaning: "The user that is made at the first start: an administrator who may do everything in default_vhost. \
+                  Any other than guest needs default_pass. Ignored later. The environment variable \
+                  LEVERET_DEFAULT_USER_FILE names a file to read it from.",
+    },
+    ConfigOption {
+        key: "default_pass",
+        default: r#""guest""#,
+        kind: Kind::Secret,
+        flag: None,
+        meaning: "The password of default_user. Ignored after the first start. The environment variable \
+                  LEVERET_DEFAULT_PASS_FILE names a file to read it from, such as a container's secret.",
     },
     ConfigOption {
         key: "amqp.listen",
@@ -169,7 +196,17 @@ pub const OPTIONS: &[ConfigOption] = &[
     },
 ];
 
+/// Options whose environment variable has a sibling that ends in `_FILE` and names a file with the value, as containers
+/// are given secrets.
+const FROM_FILES: [&str; 3] = ["default_vhost", "default_user", "default_pass"];
+
 impl ConfigOption {
+    /// The environment variable that names a file with the value, if the option has one.
+    pub fn file_variable(&self) -> Option<String> {
+        let has = FROM_FILES.contains(&self.key);
+        has.then(|| format!("{}_FILE", self.environment_variable()))
+    }
+
     /// The option with this key.
     pub fn find(key: &str) -> Option<&'static Self> {
         OPTIONS.iter().find(|option| option.key == key)
@@ -208,14 +245,14 @@ impl ConfigOption {
                     .filter(|item| !item.is_empty());
                 Value::Array(items.map(Value::from).collect())
             }
-            Kind::Text | Kind::Choice(_) | Kind::LogFilter => text.into(),
+            Kind::Text | Kind::Secret | Kind::Choice(_) | Kind::LogFilter => text.into(),
         }
     }
 
     /// What is admitted, for documentation: `4096 to 16777216`.
     pub fn admitted(&self) -> String {
         match &self.kind {
-            Kind::Text => "text".into(),
+            Kind::Text | Kind::Secret => "text".into(),
             Kind::Choice(words) => words.join(", "),
             Kind::Integer(range) => format!("{} to {}", range.start(), range.end()),
             Kind::BytesOrFraction => "whole number of bytes, or fraction from 0.0 to 1.0".into(),
@@ -233,6 +270,8 @@ impl ConfigOption {
         match (&self.kind, value) {
             (Kind::Text, Value::String(text)) if !text.is_empty() => Ok(()),
             (Kind::Text, _) => Err(format!("must be a text that is not empty, not {value}")),
+            (Kind::Secret, Value::String(text)) if !text.is_empty() => Ok(()),
+            (Kind::Secret, _) => Err("must be a text that is not empty".to_owned()),
             (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Ok(()),
             (Kind::Choice(words), _) => {
                 Err(format!("must be one of {}, not {value}", words.join(", ")))

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::layers::{Setting, Source};
+use super::options::Kind;
 
 /// Every option with its meaning, default, value and source, as TOML that is a valid configuration file.
 pub fn as_toml(settings: &[Setting]) -> String {
@@ -17,6 +18,10 @@ pub fn as_toml(settings: &[Setting]) -> String {
             append(&mut out, format_args!("\n[{section}]\n"));
         }
         append(&mut out, format_args!("\n{}", comment(setting)));
+        if matches!(setting.option.kind, Kind::Secret) && setting.source != Source::Default {
+            append(&mut out, format_args!("# {name} is set, and not shown\n"));
+            continue;
+        }
         append(&mut out, format_args!("{name} = {}\n", setting.value));
     }
     out

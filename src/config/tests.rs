@@ -288,3 +288,53 @@ fn configuration_page_is_up_to_date() {
         "run: UPDATE_DOCS=1 cargo test --bin leveret configuration_page"
     );
 }
+
+#[test]
+fn the_first_user_comes_from_the_environment_or_from_files() {
+    let file = file("from a file\n");
+    let path = file.path().to_str().unwrap();
+    let variables = environment(&[
+        ("LEVERET_DEFAULT_USER", "admin"),
+        ("LEVERET_DEFAULT_PASS_FILE", path),
+        ("LEVERET_DEFAULT_VHOST", "main"),
+    ]);
+    let loaded = load(None, variables, &[]).unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.default_user, "admin");
+    assert_eq!(config.default_vhost, "main");
+    assert_eq!(config.default_pass.0, "from a file");
+    assert!(loaded.unknown_variables.is_empty());
+    let shown = show::as_toml(&loaded.settings);
+    assert!(!shown.contains("from a file"), "{shown}");
+    assert!(!format!("{config:?}").contains("from a file"));
+}
+
+#[test]
+fn a_first_user_other_than_guest_needs_a_password_of_its_own() {
+    for variables in [
+        &[("LEVERET_DEFAULT_USER", "admin")][..],
+        &[
+            ("LEVERET_DEFAULT_USER", "admin"),
+            ("LEVERET_DEFAULT_PASS", "guest"),
+        ],
+    ] {
+        let error = load(None, environment(variables), &[]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "environment variable LEVERET_DEFAULT_USER: default_user is not guest, so default_pass must be set, and \
+             not to guest"
+        );
+    }
+}
+
+#[test]
+fn a_file_of_a_value_that_cannot_be_read_is_one_clear_line() {
+    let variables = environment(&[("LEVERET_DEFAULT_PASS_FILE", "/nowhere/at/all")]);
+    let error = load(None, variables, &[]).unwrap_err().to_string();
+    assert!(
+        error.starts_with(
+            "environment variable LEVERET_DEFAULT_PASS_FILE: default_pass cannot be read from /nowhere/at/all: "
+        ),
+        "{error}"
+    );
+}

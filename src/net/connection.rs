@@ -18,6 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::Semaphore,
+    task::{JoinHandle, spawn_blocking},
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -45,6 +47,9 @@ struct Scratch {
     batch: Batch,
     input: Vec<u8>,
 }
+
+/// Turns at checking passwords that are hashed slowly: each takes 19 MiB while it lasts.
+static CHECKS: Semaphore = Semaphore::const_new(4);
 
 thread_local! {
     /// Empty while a connection has it: should that one panic, nothing half done is left to the next.
@@ -82,6 +87,7 @@ pub async fn run(stream: TcpStream, serving: Serving) {
         written: 0,
         timer: Box::pin(sleep_until(Instant::from_std(serving.clock.instant(now)))),
         timer_at: now,
+        verdict: None,
         end: None,
     };
     poll_fn(|cx| driver.poll(cx)).await;
@@ -113,6 +119,8 @@ struct Driver {
     written: usize,
     timer: Pin<Box<Sleep>>,
     timer_at: Millis,
+    /// The check of a password, on a thread for such work.
+    verdict: Option<JoinHandle<bool>>,
     end: Option<End>,
 }
 
@@ -161,7 +169,9 @@ impl Driver {
         self.poll_asked(cx);
         let mut progress = self.poll_time(batch, cx);
         progress |= self.poll_outbox(batch, cx);
+        progress |= self.poll_verdict(batch, cx);
         progress |= self.poll_input(scratch, cx);
+        progress |= self.poll_attempt();
         progress |= self.flush(&mut scratch.batch, cx);
         let done = self.output.is_empty() || self.machine.is_abandoned();
         if self.machine.is_closed() && done {
@@ -183,6 +193,34 @@ impl Driver {
             let error = io::Error::from(io::ErrorKind::UnexpectedEof);
             self.end = Some(End::Lost(error));
         }
+    }
+
+    /// Has a password checked on a thread where nobody waits for it, few at a time: each takes memory too.
+    fn poll_attempt(&mut self) -> bool {
+        let Some(attempt) = self.machine.poll_attempt() else {
+            return false;
+        };
+        let broker = Arc::clone(self.machine.broker());
+        self.verdict = Some(tokio::spawn(async move {
+            let Ok(_turn) = CHECKS.acquire().await else {
+                return false;
+            };
+            let checked = spawn_blocking(move || attempt.check(&broker));
+            checked.await.unwrap_or(false)
+        }));
+        true
+    }
+
+    fn poll_verdict(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
+        let Some(verdict) = &mut self.verdict else {
+            return false;
+        };
+        let Poll::Ready(right) = Pin::new(verdict).poll(cx) else {
+            return false;
+        };
+        self.verdict = None;
+        self.machine.handle_verdict(right.unwrap_or(false), batch);
+        true
     }
 
     fn output_is_full(&self) -> bool {

@@ -28,13 +28,14 @@ use super::{
     Settings,
     batch::Batch,
     exception::{Exception, Reply},
-    handshake::{self, Agreed, Failed, Handshake, Surroundings},
+    handshake::{self, Agreed, Attempt, Failed, Handshake, Surroundings},
     running::{Outcome, Running},
     session::Session,
 };
 
-/// The largest frame before the limits are agreed: a token in `connection.start-ok` fits, an attack does not.
-const HANDSHAKE_FRAME_MAX: usize = 65_536;
+/// The largest frame before the limits are agreed: a token in `connection.start-ok` fits, an attack does not. Half of
+/// the 64 KiB that a connection may cost before it has logged in, for a buffer can be twice as large as what is in it.
+const HANDSHAKE_FRAME_MAX: usize = 24_576;
 
 /// Milliseconds that a client has to answer `connection.close`.
 const CLOSING_TIMEOUT: Millis = 5_000;
@@ -92,6 +93,11 @@ impl Connection {
         }
     }
 
+    /// The broker.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     /// Where deliveries and events for this connection arrive.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
@@ -125,6 +131,7 @@ impl Connection {
     pub fn reads(&self) -> bool {
         match &self.phase {
             Phase::Running(running) => running.reads(),
+            Phase::Handshake(handshake) => !handshake.waits(),
             Phase::Closed => false,
             _ => true,
         }
@@ -212,6 +219,12 @@ impl Connection {
     }
 
     fn handle_handshake(&mut self, input: &[u8], batch: &mut Batch) -> Result<usize, Exception> {
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return Ok(0);
+        };
+        if handshake.waits() {
+            return Ok(0);
+        }
         let Some((frame, length)) = parse_frame(input, HANDSHAKE_FRAME_MAX)? else {
             return Ok(0);
         };
@@ -226,9 +239,6 @@ impl Connection {
             settings: &self.settings,
             peer: self.peer,
         };
-        let Phase::Handshake(handshake) = &mut self.phase else {
-            return Ok(0);
-        };
         match handshake.handle_method(frame.payload, &around, batch) {
             Ok(None) => {}
             Ok(Some((agreed, vhost))) => self.open(agreed, vhost),
@@ -236,6 +246,41 @@ impl Connection {
             Err(Failed::Silently) => self.phase = Phase::Closed,
         }
         Ok(length)
+    }
+
+    /// A login that is to be checked where nobody waits; [`Self::handle_verdict`] has to follow.
+    pub fn poll_attempt(&mut self) -> Option<Attempt> {
+        match &mut self.phase {
+            Phase::Handshake(handshake) => handshake.poll_attempt(),
+            _ => None,
+        }
+    }
+
+    /// Takes what came out of the check of an [`Attempt`].
+    pub fn handle_verdict(&mut self, right: bool, batch: &mut Batch) {
+        let around = Surroundings {
+            broker: &self.broker,
+            settings: &self.settings,
+            peer: self.peer,
+        };
+        if let Phase::Handshake(handshake) = &mut self.phase {
+            handshake.handle_verdict(right, &around, batch);
+        }
+    }
+
+    fn handle_refusal_time(&mut self, batch: &mut Batch) {
+        let around = Surroundings {
+            broker: &self.broker,
+            settings: &self.settings,
+            peer: self.peer,
+        };
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return;
+        };
+        match handshake.handle_refusal_time(&around) {
+            Failed::Exception(exception) => self.fail(exception, batch),
+            Failed::Silently => self.phase = Phase::Closed,
+        }
     }
 
     fn open(&mut self, agreed: Agreed, vhost: Arc<Vhost>) {
@@ -322,8 +367,15 @@ impl Connection {
         };
     }
 
+    fn give_up_login(&mut self) {
+        if let Phase::Handshake(handshake) = &mut self.phase {
+            handshake.give_up(&self.broker, self.peer.ip());
+        }
+    }
+
     /// Gives back everything that the connection holds. To be called when its socket is gone.
     pub fn terminate(&mut self, batch: &mut Batch) {
+        self.give_up_login();
         if let Phase::Running(running) = &mut self.phase {
             running.terminate(batch);
             self.phase = Phase::Closed;
@@ -351,7 +403,11 @@ impl Connection {
     /// When [`Self::handle_timeout`] is to be called.
     pub fn poll_timeout(&self) -> Option<Millis> {
         match &self.phase {
-            Phase::Header | Phase::Handshake(_) => Some(self.login_until.min(self.stop_check_at)),
+            Phase::Header => Some(self.login_until.min(self.stop_check_at)),
+            Phase::Handshake(handshake) => {
+                let refusal = handshake.poll_refusal_time().unwrap_or(Millis::MAX);
+                Some(self.login_until.min(self.stop_check_at).min(refusal))
+            }
             Phase::Closing { until } => Some(*until),
             Phase::Running(_) if self.heartbeat > 0 => {
                 let send = self.sent_at + self.heartbeat / 2;
@@ -371,6 +427,11 @@ impl Connection {
                 self.abandon();
             }
             Phase::Header | Phase::Handshake(_) if self.broker.is_stopping() => self.abandon(),
+            Phase::Handshake(handshake)
+                if handshake.poll_refusal_time().is_some_and(|at| now >= at) =>
+            {
+                self.handle_refusal_time(batch);
+            }
             Phase::Header | Phase::Handshake(_) => self.stop_check_at = now + STOP_CHECK,
             Phase::Closing { until } if now >= *until => self.abandon(),
             Phase::Running(_) if self.heartbeat > 0 => self.handle_heartbeat_time(batch),
@@ -379,6 +440,7 @@ impl Connection {
     }
 
     fn abandon(&mut self) {
+        self.give_up_login();
         self.phase = Phase::Closed;
         self.abandoned = true;
     }

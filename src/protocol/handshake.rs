@@ -1,16 +1,23 @@
 //! From the protocol header to `connection.open-ok` (AMQP 0-9-1, 2.2.4).
 //!
 //! ```text
-//! header -> start ──start-ok──> tune ──tune-ok──> open ──connection.open──> running
+//! header -> start ──start-ok──> (checking) ──> tune ──tune-ok──> open ──connection.open──> running
+//!                                   └──> (refusing) ──time──> closed
 //! ```
+//! A password whose hash is slow by design is checked by the driver, on a thread that nobody else waits for
+//! ([`Handshake::poll_attempt`]). A refusal is held back for the time that [`LoginFailures`] says.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use amqp_codec::{
     AMQPClass, AMQPValue, FieldTable, Method, encode, parse_method, parse_table,
     protocol::connection::{self, AMQPMethod},
 };
-use broker_core::{broker::Broker, vhost::Vhost};
+use broker_core::{broker::Broker, queue::Millis, users::LoginFailures, vhost::Vhost};
 
 use super::{
     Settings,
@@ -32,8 +39,38 @@ const SMALLEST_FRAME_MAX: u32 = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaited {
     StartOk,
+    /// Nothing of the client: whether the password is right.
+    Verdict,
+    /// Nothing of the client: the time at which it hears that it is refused.
+    Refusal(Millis),
     TuneOk,
     Open,
+}
+
+/// A login whose password somebody has to check.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Who says to be there.
+    pub user: Arc<str>,
+    /// The password.
+    pub password: Password,
+}
+
+impl Attempt {
+    /// Whether the password is right. This can take some tens of milliseconds.
+    pub fn check(&self, broker: &Broker) -> bool {
+        broker.authenticate(&self.user, &self.password.0)
+    }
+}
+
+/// A password, which no log line shows.
+#[derive(Clone)]
+pub struct Password(Vec<u8>);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Password")
+    }
 }
 
 /// What the handshake has agreed on.
@@ -56,6 +93,9 @@ pub struct Agreed {
 pub struct Handshake {
     awaited: Awaited,
     agreed: Agreed,
+    mechanism: &'static str,
+    /// Waits for the driver to take it.
+    attempt: Option<Attempt>,
 }
 
 /// Why a handshake failed.
@@ -74,6 +114,7 @@ impl From<Exception> for Failed {
 }
 
 /// What a handshake needs to know of its surroundings.
+#[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
     /// The broker.
     pub broker: &'a Broker,
@@ -81,6 +122,12 @@ pub struct Surroundings<'a> {
     pub settings: &'a Settings,
     /// Where the client is.
     pub peer: SocketAddr,
+}
+
+impl Surroundings<'_> {
+    fn failures(&self) -> &LoginFailures {
+        self.broker.login_failures()
+    }
 }
 
 impl Handshake {
@@ -105,7 +152,27 @@ impl Handshake {
                 channel_max: settings.channel_max,
                 heartbeat: settings.heartbeat,
             },
+            mechanism: "",
+            attempt: None,
         }
+    }
+
+    /// Whether the client has to wait before more of it is looked at.
+    pub fn waits(&self) -> bool {
+        matches!(self.awaited, Awaited::Verdict | Awaited::Refusal(_))
+    }
+
+    /// When [`Self::handle_refusal_time`] is to be called.
+    pub fn poll_refusal_time(&self) -> Option<Millis> {
+        match self.awaited {
+            Awaited::Refusal(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Takes a login that somebody has to check; [`Self::handle_verdict`] has to follow.
+    pub fn poll_attempt(&mut self) -> Option<Attempt> {
+        self.attempt.take()
     }
 
     /// Takes the next method; gives what was agreed and the vhost once the connection is open.
@@ -125,9 +192,7 @@ impl Handshake {
         };
         match (self.awaited, method) {
             (Awaited::StartOk, AMQPMethod::StartOk(method)) => {
-                self.log_in(&method, around)?;
-                self.awaited = Awaited::TuneOk;
-                self.tune(around.settings, batch);
+                self.log_in(&method, around, batch)?;
                 Ok(None)
             }
             (Awaited::TuneOk, AMQPMethod::TuneOk(method)) => {
@@ -148,41 +213,92 @@ impl Handshake {
         &mut self,
         method: &connection::StartOk,
         around: &Surroundings<'_>,
+        batch: &mut Batch,
     ) -> Result<(), Failed> {
         self.agreed.client = capabilities(&method.client_properties);
-        let mechanism = method.mechanism.as_str();
         let response = method.response.as_bytes();
-        let credentials = match mechanism {
-            "PLAIN" => plain(response),
-            "AMQPLAIN" => amqplain(response),
+        let credentials = match method.mechanism.as_str() {
+            "PLAIN" => {
+                self.mechanism = "PLAIN";
+                plain(response)
+            }
+            "AMQPLAIN" => {
+                self.mechanism = "AMQPLAIN";
+                amqplain(response)
+            }
             other => {
                 let text = format!("unknown authentication mechanism '{other}'");
                 return Err(Exception::command_invalid(&text, START_OK).into());
             }
         };
+        let ip = around.peer.ip();
+        if !around.failures().admits(ip) {
+            self.log_refusal(around, "too many failed logins from this address");
+            return Err(Failed::Silently);
+        }
         let Some((user, password)) = credentials else {
-            tracing::warn!(peer = %around.peer, mechanism, "malformed login refused");
-            return Err(self.refuse(mechanism));
+            self.refuse_later("malformed response", around, batch.now);
+            return Ok(());
         };
-        if !may_log_in_from(around.peer.ip(), &user, &around.settings.loopback_users) {
-            tracing::warn!(
-                peer = %around.peer,
-                user,
-                "login refused: this user can only connect from the broker's own machine"
-            );
-            return Err(self.refuse(mechanism));
-        }
-        if !around.broker.authenticate(&user, &password) {
-            tracing::warn!(peer = %around.peer, user, "login refused: invalid credentials");
-            return Err(self.refuse(mechanism));
-        }
         self.agreed.user = user.into();
+        if !may_log_in_from(ip, &self.agreed.user, &around.settings.loopback_users) {
+            let why = "this user can only connect from the broker's own machine";
+            self.refuse_later(why, around, batch.now);
+            return Ok(());
+        }
+        match around.broker.authenticate_now(&self.agreed.user, &password) {
+            Some(right) => self.handle_verdict(right, around, batch),
+            None => {
+                self.awaited = Awaited::Verdict;
+                self.attempt = Some(Attempt {
+                    user: Arc::clone(&self.agreed.user),
+                    password: Password(password),
+                });
+            }
+        }
         Ok(())
+    }
+
+    /// Takes what came out of the check of an [`Attempt`].
+    pub fn handle_verdict(&mut self, right: bool, around: &Surroundings<'_>, batch: &mut Batch) {
+        if !right {
+            self.refuse_later("invalid credentials", around, batch.now);
+            return;
+        }
+        let (user, mechanism) = (&*self.agreed.user, self.mechanism);
+        tracing::info!(target: "audit", peer = %around.peer, user, mechanism, "login accepted");
+        self.awaited = Awaited::TuneOk;
+        self.tune(around.settings, batch);
+    }
+
+    fn refuse_later(&mut self, why: &str, around: &Surroundings<'_>, now: Millis) {
+        self.log_refusal(around, why);
+        let at = around.failures().failed(around.peer.ip(), now);
+        self.awaited = Awaited::Refusal(at);
+    }
+
+    fn log_refusal(&self, around: &Surroundings<'_>, why: &str) {
+        let (user, mechanism) = (&*self.agreed.user, self.mechanism);
+        tracing::warn!(target: "audit", peer = %around.peer, user, mechanism, "login refused: {why}");
+    }
+
+    /// The time has come to tell the client that it is refused.
+    pub fn handle_refusal_time(&mut self, around: &Surroundings<'_>) -> Failed {
+        self.give_up(around.broker, around.peer.ip());
+        self.refuse(self.mechanism)
+    }
+
+    /// The connection ends before the client was told: its refusal no longer counts as held back.
+    pub fn give_up(&mut self, broker: &Broker, peer: IpAddr) {
+        if matches!(self.awaited, Awaited::Refusal(_)) {
+            self.awaited = Awaited::StartOk;
+            broker.login_failures().released(peer);
+        }
     }
 
     fn out_of_order(&self, id: (u16, u16)) -> Exception {
         let state = match self.awaited {
-            Awaited::StartOk => "starting",
+            Awaited::StartOk | Awaited::Verdict | Awaited::Refusal(_) => "starting",
             Awaited::TuneOk => "tuning",
             Awaited::Open => "opening",
         };

@@ -155,6 +155,11 @@ impl Wire {
         let mut progress = self.poll_time(batch);
         progress |= self.poll_outbox(batch);
         progress |= self.poll_input(batch);
+        if let Some(attempt) = self.machine.poll_attempt() {
+            let right = attempt.check(self.machine.broker());
+            self.machine.handle_verdict(right, batch);
+            progress = true;
+        }
         progress |= self.flush(batch);
         if self.machine.is_closed() && self.output.is_empty() {
             self.end(batch);

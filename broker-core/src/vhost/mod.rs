@@ -154,7 +154,8 @@ impl Vhost {
         format!("exchange '{name}' in vhost '{}'", self.name)
     }
 
-    fn changed(&self) {
+    /// Makes routing decisions stale that were made before.
+    pub(crate) fn changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
     }
 

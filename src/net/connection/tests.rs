@@ -22,6 +22,7 @@ async fn driver(machine: Connection) -> (Driver, TcpStream) {
         written: 0,
         timer: Box::pin(sleep_until(Instant::now())),
         timer_at: clock.now(),
+        verdict: None,
         end: None,
     };
     (driver, client.unwrap())

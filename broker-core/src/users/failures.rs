@@ -1,0 +1,219 @@
+//! Failed logins by source address: whoever guesses passwords is answered later and later.
+//!
+//! A refusal is held back for a time that doubles with each failure of the same address, and an address can have only
+//! so many refusals held back at once; what it tries beyond that is not even looked at. Both together bound the guesses
+//! per second whatever the number of connections. Logins that are right are never held up, so a neighbour behind the
+//! same address translation can still work. Failures are forgiven with time.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use parking_lot::Mutex;
+
+use crate::queue::Millis;
+
+/// How long every refusal is held back at least. It is longer than any comparison of a password takes, so that the time
+/// to the answer does not tell whether there is such a user.
+const SHORTEST: Millis = 100;
+
+/// How long a refusal is held back at most: less than a login may take.
+const LONGEST: Millis = 5_000;
+
+/// Failures that cost nothing more: people mistype.
+const FREE: u32 = 5;
+
+/// One failure is forgiven in this time.
+const FORGIVEN: Millis = 5_000;
+
+/// Refusals of one address that are held back at once.
+const HELD: u32 = 16;
+
+/// Addresses that are remembered at most.
+const CAPACITY: usize = 20_000;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Source {
+    failures: u32,
+    /// When `failures` was right.
+    at: Millis,
+    /// When the last one was.
+    last: Millis,
+    held: u32,
+}
+
+impl Source {
+    fn forgive(&mut self, now: Millis) {
+        let forgiven = now.saturating_sub(self.at) / FORGIVEN;
+        self.failures = self
+            .failures
+            .saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
+        self.at += forgiven * FORGIVEN;
+    }
+
+    fn delay(&self) -> Millis {
+        let doublings = self.failures.saturating_sub(FREE).min(16);
+        (SHORTEST << doublings).min(LONGEST)
+    }
+}
+
+/// Who failed how often.
+#[derive(Debug, Default)]
+pub struct LoginFailures {
+    sources: Mutex<HashMap<IpAddr, Source>>,
+}
+
+impl LoginFailures {
+    /// Whether a login from there is looked at: not while as many refusals as possible are held back.
+    pub fn admits(&self, address: IpAddr) -> bool {
+        let sources = self.sources.lock();
+        let source = sources.get(&network(address));
+        source.is_none_or(|source| source.held < HELD)
+    }
+
+    /// Whether the last failure of this address is so short ago that a refusal would still be held back: for callers
+    /// that cannot hold one back.
+    pub fn is_delayed(&self, address: IpAddr, now: Millis) -> bool {
+        let sources = self.sources.lock();
+        let source = sources.get(&network(address));
+        source.is_some_and(|source| source.failures > FREE && now < source.last + source.delay())
+    }
+
+    /// A login failed: says when the client is to be told. [`Self::released`] has to follow then.
+    pub fn failed(&self, address: IpAddr, now: Millis) -> Millis {
+        let mut sources = self.sources.lock();
+        if sources.len() >= CAPACITY {
+            make_room(&mut sources, now);
+        }
+        let source = sources.entry(network(address)).or_default();
+        source.forgive(now);
+        if source.failures == 0 {
+            source.at = now;
+        }
+        source.last = now;
+        source.failures = source.failures.saturating_add(1);
+        source.held += 1;
+        now + source.delay()
+    }
+
+    /// A refusal is no longer held back: the client was told, or is gone.
+    pub fn released(&self, address: IpAddr) {
+        if let Some(source) = self.sources.lock().get_mut(&network(address)) {
+            source.held = source.held.saturating_sub(1);
+        }
+    }
+}
+
+/// Forgets the addresses that are forgiven, and if there are none, those that nothing is held back for.
+fn make_room(sources: &mut HashMap<IpAddr, Source>, now: Millis) {
+    sources.retain(|_, source| {
+        source.forgive(now);
+        source.failures > 0 || source.held > 0
+    });
+    if sources.len() >= CAPACITY {
+        sources.retain(|_, source| source.held > 0);
+    }
+}
+
+/// What counts as one address: a household or a server has a /64 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "192.0.2.1";
+
+    fn failed(failures: &LoginFailures, address: &str, now: Millis) -> Millis {
+        let address = address.parse().unwrap();
+        let delay = failures.failed(address, now) - now;
+        failures.released(address);
+        delay
+    }
+
+    #[test]
+    fn refusals_come_later_with_each_failure_up_to_a_bound() {
+        let failures = LoginFailures::default();
+        let delays: Vec<_> = (0..13).map(|_| failed(&failures, HERE, 0)).collect();
+        let expected = [
+            100, 100, 100, 100, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000,
+        ];
+        assert_eq!(delays, expected);
+        assert_eq!(failed(&failures, "192.0.2.2", 0), 100);
+    }
+
+    #[test]
+    fn failures_are_forgiven_with_time() {
+        let failures = LoginFailures::default();
+        for _ in 0..10 {
+            failed(&failures, HERE, 0);
+        }
+        assert_eq!(failed(&failures, HERE, 1), 5000);
+        assert_eq!(failed(&failures, HERE, 11 * FORGIVEN + 1), 100);
+    }
+
+    #[test]
+    fn guesses_are_bounded_whatever_the_number_of_connections() {
+        let failures = LoginFailures::default();
+        let address = HERE.parse().unwrap();
+        let mut held: Vec<Millis> = Vec::new();
+        let mut guesses = 0;
+        for now in (0..600_000).step_by(10) {
+            held.retain(|until| {
+                let over = *until <= now;
+                if over {
+                    failures.released(address);
+                }
+                !over
+            });
+            while failures.admits(address) {
+                guesses += 1;
+                held.push(failures.failed(address, now));
+            }
+        }
+        assert!(guesses < 2100, "{guesses} guesses in ten minutes");
+    }
+
+    #[test]
+    fn who_cannot_be_answered_later_is_refused_for_as_long() {
+        let failures = LoginFailures::default();
+        let address = HERE.parse().unwrap();
+        for _ in 0..FREE {
+            failed(&failures, HERE, 0);
+            assert!(!failures.is_delayed(address, 0));
+        }
+        failed(&failures, HERE, 0);
+        assert!(failures.is_delayed(address, 199));
+        assert!(!failures.is_delayed(address, 200));
+    }
+
+    #[test]
+    fn neighbours_in_a_network_of_ipv6_count_as_one() {
+        let failures = LoginFailures::default();
+        for host in 0..10 {
+            failed(&failures, &format!("2001:db8::{host:x}"), 0);
+        }
+        assert_eq!(failed(&failures, "2001:db8::ffff", 0), 5000);
+        assert_eq!(failed(&failures, "2001:db8:0:1::1", 0), 100);
+        for _ in 0..10 {
+            failed(&failures, "::ffff:192.0.2.1", 0);
+        }
+        assert_eq!(failed(&failures, HERE, 0), 5000);
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_number_of_addresses() {
+        let failures = LoginFailures::default();
+        for number in 0..3 * CAPACITY as u32 {
+            let address = std::net::Ipv4Addr::from(number).to_string();
+            failed(&failures, &address, 0);
+        }
+        assert!(failures.sources.lock().len() <= CAPACITY);
+    }
+}

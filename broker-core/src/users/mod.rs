@@ -1,0 +1,91 @@
+//! Users: who there is, and whether somebody who logs in is who they say.
+//!
+//! A user is a definition, so it survives a restart and comes with definitions files. Everything that changes users
+//! takes the name of whoever asks for it and leaves a line in the audit log (the log target `audit`), which never holds
+//! a password or a hash. RabbitMQ's description: <https://www.rabbitmq.com/docs/access-control>.
+
+mod accounts;
+mod failures;
+mod first_start;
+mod password;
+mod verified;
+
+use parking_lot::Mutex;
+
+use self::verified::Verified;
+pub use self::{
+    accounts::{MAX_USER_TAGS, NewPassword},
+    failures::LoginFailures,
+    first_start::FirstStart,
+    password::{ARGON2ID, SHA_256, SHA_512, check_hash, hash_password},
+};
+use crate::{
+    broker::Broker,
+    definitions::{Kind, UserDefinition},
+};
+
+/// Who the broker itself is in the audit log.
+pub const BROKER: &str = "leveret";
+
+/// A user with this tag may publish in the name of others.
+pub const IMPERSONATOR: &str = "impersonator";
+
+/// What the broker keeps in memory about its users, besides their definitions.
+#[derive(Default)]
+pub(crate) struct Accounts {
+    /// Taken while users, permissions, vhosts or limits change, so that nothing is granted to what is being deleted.
+    pub(crate) turn: Mutex<()>,
+    pub(crate) failures: LoginFailures,
+    verified: Verified,
+}
+
+impl Broker {
+    /// Failed logins by source address.
+    pub fn login_failures(&self) -> &LoginFailures {
+        &self.accounts.failures
+    }
+
+    /// The user of that name.
+    pub fn user(&self, name: &str) -> Option<UserDefinition> {
+        let key = UserDefinition::key_of(name);
+        let definition = self.definitions().get(Kind::User, &key)?;
+        definition.record().ok()
+    }
+
+    /// All users, by name.
+    pub fn users(&self) -> Vec<UserDefinition> {
+        let all = self.definitions().list(Kind::User);
+        let records = all.iter().filter_map(|definition| definition.record().ok());
+        let mut users: Vec<UserDefinition> = records.collect();
+        users.sort_by(|a, b| a.name.cmp(&b.name));
+        users
+    }
+
+    /// Checks a user's password. This can take some tens of milliseconds: see [`Self::authenticate_now`].
+    pub fn authenticate(&self, user: &str, password: &[u8]) -> bool {
+        let Some(user) = self.user(user) else {
+            return false;
+        };
+        if self.accounts.verified.knows(&user, password) {
+            return true;
+        }
+        let matches = password::password_matches(&user, password);
+        if matches && password::is_slow(&user) {
+            self.accounts.verified.note(&user, password);
+        }
+        matches
+    }
+
+    /// Checks a user's password if that takes no time; `None` if [`Self::authenticate`] has to be asked where nobody
+    /// waits.
+    pub fn authenticate_now(&self, user: &str, password: &[u8]) -> Option<bool> {
+        let Some(user) = self.user(user) else {
+            return Some(false);
+        };
+        if password::is_slow(&user) {
+            let known = self.accounts.verified.knows(&user, password);
+            return known.then_some(true);
+        }
+        Some(password::password_matches(&user, password))
+    }
+}

@@ -1,0 +1,15 @@
+//! Who may do what, over real connections: logins, permissions, vhosts, limits. The broker runs in the test's own
+//! process, so that a test can change users and permissions while clients are connected.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a failed step is a failed test, and its panic is the report"
+)]
+
+mod logins;
+mod served;
+#[path = "../support/mod.rs"]
+mod support;
