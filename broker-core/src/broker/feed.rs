@@ -66,7 +66,7 @@ impl Watcher for Feed {
                     self.failed.lock().get_or_insert(error);
                 }
             }
-            Kind::Exchange | Kind::Queue | Kind::Binding => {
+            Kind::Policy | Kind::OperatorPolicy | Kind::Exchange | Kind::Queue | Kind::Binding => {
                 // What is left of a vhost that is gone concerns nobody.
                 if let Some(vhost) = vhost_of(&event.key).and_then(|name| broker.vhost(&name)) {
                     self.note(vhost, event);

@@ -18,7 +18,7 @@ use crate::{
 pub const DEFAULT_DELIVERY_LIMIT: i64 = 20;
 
 /// The setting with which an exchange names another one for what it cannot route.
-const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+pub(crate) const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
 /// Where the value of a setting comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -51,9 +51,9 @@ impl Policy {
         Ok(Self { record, pattern })
     }
 
-    /// A policy with a setting that the queue's type does not know is not for that queue at all
-    /// (`rabbit_queue_type:is_policy_applicable`).
-    fn is_for_queue(&self, name: &str, queue_type: QueueType) -> bool {
+    /// Whether it is for queues of this name and type. A policy with a setting that the type does not know is not for such
+    /// queues at all (`rabbit_queue_type:is_policy_applicable`).
+    pub(crate) fn is_for_queue(&self, name: &str, queue_type: QueueType) -> bool {
         let unknown = effective::unsupported_by(queue_type);
         self.record.apply_to.includes(queue_type)
             && !unknown
@@ -62,7 +62,8 @@ impl Policy {
             && self.pattern.matches(name)
     }
 
-    fn is_for_exchange(&self, name: &str) -> bool {
+    /// Whether it is for exchanges of this name.
+    pub(crate) fn is_for_exchange(&self, name: &str) -> bool {
         self.record.apply_to.includes_exchanges() && self.pattern.matches(name)
     }
 }
@@ -80,6 +81,17 @@ impl Matched {
     /// Whether there is neither.
     pub fn is_empty(&self) -> bool {
         self.policy.is_none() && self.operator_policy.is_none()
+    }
+
+    /// Whether the one of this sort has this name.
+    pub(crate) fn has(&self, kind: PolicyKind, name: &str) -> bool {
+        let policy = match kind {
+            PolicyKind::Policy => &self.policy,
+            PolicyKind::OperatorPolicy => &self.operator_policy,
+        };
+        policy
+            .as_ref()
+            .is_some_and(|policy| policy.record.name == name)
     }
 
     /// What the two say together: `effective_policy_definition` of RabbitMQ's HTTP API.
@@ -123,11 +135,11 @@ pub struct Policies {
 
 impl Policies {
     /// Sets a policy; one of the same name makes room.
-    pub fn set(&mut self, kind: PolicyKind, policy: Policy) {
+    pub fn set(&mut self, kind: PolicyKind, policy: Arc<Policy>) {
         self.remove(kind, &policy.record.name);
         let list = self.list_mut(kind);
         let place = list.partition_point(|other| precedes(&other.record, &policy.record));
-        list.insert(place, Arc::new(policy));
+        list.insert(place, policy);
     }
 
     /// Takes a policy out, if there is one of this name.

@@ -20,16 +20,16 @@ fn refusal(kind: PolicyKind, request: PolicyRequest) -> String {
     request.check(kind, "/", "p").unwrap_err().to_string()
 }
 
-fn policy_named(name: &str, request: PolicyRequest) -> Policy {
+fn policy_named(name: &str, request: PolicyRequest) -> Arc<Policy> {
     let record = request.check(PolicyKind::Policy, "/", name).unwrap();
-    Policy::new(record).unwrap()
+    Arc::new(Policy::new(record).unwrap())
 }
 
-fn policy(definition: Value) -> Policy {
+fn policy(definition: Value) -> Arc<Policy> {
     policy_named("p", request(definition))
 }
 
-fn prioritised(name: &str, pattern: &str, priority: Value) -> Policy {
+fn prioritised(name: &str, pattern: &str, priority: Value) -> Arc<Policy> {
     let definition = json!({"max-length": 1});
     policy_named(
         name,
@@ -360,7 +360,7 @@ fn a_policy_with_a_setting_that_the_queue_does_not_know_gives_way_to_the_next() 
 }
 
 fn matched(policy_definition: Option<Value>, operator_definition: Option<Value>) -> Matched {
-    let of = |definition: Option<Value>| definition.map(|it| Arc::new(policy(it)));
+    let of = |definition: Option<Value>| definition.map(policy);
     Matched {
         policy: of(policy_definition),
         operator_policy: of(operator_definition),
@@ -490,7 +490,7 @@ fn both_definitions_make_one() {
 
 #[test]
 fn a_record_is_kept_in_the_words_of_a_definitions_file() {
-    let record = prioritised("p", "^q", json!(2)).record;
+    let record = prioritised("p", "^q", json!(2)).record.clone();
     let kept = serde_json::to_value(&record).unwrap();
     let expected = json!({
         "vhost": "/", "name": "p", "pattern": "^q", "apply-to": "all", "definition": {"max-length": 1}, "priority": 2,

@@ -107,10 +107,10 @@ mod tests {
             auto_delete: false,
             exclusive_owner: None,
             table: FieldTable::default(),
-            arguments: QueueArguments {
+            arguments: Arc::new(QueueArguments {
                 message_ttl_ms: Some(TTL),
                 ..QueueArguments::default()
-            },
+            }),
         };
         let store = Arc::new(MemoryStore::new());
         Queue::new(QueueId(1), properties, store, Arc::clone(expiries))

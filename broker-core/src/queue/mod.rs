@@ -20,7 +20,7 @@ use std::sync::{
 };
 
 use amqp_codec::FieldTable;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub use self::{
     arguments::QueueArguments,
@@ -35,6 +35,10 @@ pub use self::{
 use self::{limits::Limits, state::Garbage};
 use crate::{
     message::Message,
+    policy::{
+        Matched, Setting,
+        effective::{self},
+    },
     store::{MessageStore, Operation, QueueId, Ticket},
 };
 
@@ -78,8 +82,15 @@ pub struct QueueProperties {
     pub exclusive_owner: Option<ConnectionId>,
     /// The arguments as they were given.
     pub table: FieldTable,
-    /// The arguments as the broker understands them.
-    pub arguments: QueueArguments,
+    /// The arguments as the broker understands them. What is in force is [`Queue::arguments`].
+    pub arguments: Arc<QueueArguments>,
+}
+
+/// What a queue's arguments and policies come to.
+#[derive(Debug)]
+struct Configuration {
+    matched: Matched,
+    arguments: Arc<QueueArguments>,
 }
 
 /// A queue of the broker.
@@ -90,6 +101,7 @@ pub struct Queue {
     pub properties: QueueProperties,
     /// The bindings that end here, but for the implicit one from the default exchange.
     pub bindings: Mutex<IncomingBindings>,
+    configuration: RwLock<Configuration>,
     state: Mutex<QueueState>,
     store: Arc<dyn MessageStore>,
     expiries: Arc<Expiries>,
@@ -127,11 +139,16 @@ impl Queue {
         expiries: Arc<Expiries>,
     ) -> Arc<Self> {
         let limits = Limits::new(&properties.arguments);
+        let configuration = Configuration {
+            matched: Matched::default(),
+            arguments: Arc::clone(&properties.arguments),
+        };
         Arc::new(Self {
             id,
             state: Mutex::new(QueueState::new(id, properties.durable, limits)),
             properties,
             bindings: Mutex::default(),
+            configuration: RwLock::new(configuration),
             store,
             expiries,
             scheduled: AtomicU64::new(NEVER),
@@ -143,6 +160,41 @@ impl Queue {
     /// The queue's name.
     pub fn name(&self) -> &Arc<str> {
         &self.properties.name
+    }
+
+    /// The arguments in force: those of the declaration, changed by the queue's policies.
+    pub fn arguments(&self) -> Arc<QueueArguments> {
+        Arc::clone(&self.configuration.read().arguments)
+    }
+
+    /// The policies that the queue has.
+    pub fn policies(&self) -> Matched {
+        self.configuration.read().matched.clone()
+    }
+
+    /// Every setting in force, and where it comes from.
+    pub fn settings(&self) -> Vec<Setting> {
+        let (table, queue_type) = (&self.properties.table, self.properties.arguments.queue_type);
+        effective::queue_settings(table, queue_type, &self.policies())
+    }
+
+    /// Gives the queue other policies. Messages that a new limit leaves no room or no time for go when the alarm comes
+    /// that is set here, which is at once.
+    pub(crate) fn configure(self: &Arc<Self>, matched: Matched) {
+        let (declared, table) = (&self.properties.arguments, &self.properties.table);
+        let mut configuration = self.configuration.write();
+        if configuration.matched == matched {
+            return;
+        }
+        let arguments = effective::queue_arguments(declared, table, &matched);
+        let same = configuration.arguments == arguments;
+        let limits = Limits::new(&arguments);
+        *configuration = Configuration { matched, arguments };
+        drop(configuration);
+        if !same {
+            self.state.lock().set_limits(limits);
+            self.schedule(0);
+        }
     }
 
     /// How much is in it, and who consumes.
@@ -424,6 +476,7 @@ impl Queue {
         }
         self.change(now, work, |state, effects| {
             state.expire(now, effects);
+            state.drop_excess(effects);
         });
     }
 

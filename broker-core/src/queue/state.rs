@@ -69,6 +69,12 @@ impl QueueState {
         }
     }
 
+    /// Puts other limits in force, for what comes in from now on. What is there and exceeds them goes with
+    /// [`Self::expire`] and [`Self::drop_excess`].
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Messages that wait for a consumer.
     pub fn ready_count(&self) -> usize {
         self.ready.len() + self.returned.len()

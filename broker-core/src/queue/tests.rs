@@ -23,7 +23,7 @@ fn durable_queue_with(store: &Arc<MemoryStore>, arguments: QueueArguments) -> Ar
         auto_delete: false,
         exclusive_owner: None,
         table: FieldTable::default(),
-        arguments,
+        arguments: Arc::new(arguments),
     };
     let store: Arc<dyn MessageStore> = Arc::<MemoryStore>::clone(store);
     Queue::new(QueueId(1), properties, store, Arc::default())

@@ -11,6 +11,7 @@ use crate::{
     Error,
     definitions::{BindingDefinition, DestinationKind},
     exchange::{ExchangeKind, RoutingTable},
+    policy::{PolicyDefinition, PolicyKind},
     queue::{BindingKey, ConnectionId, Queue, QueueArguments, QueueProperties},
     store::QueueId,
 };
@@ -29,6 +30,10 @@ pub(super) enum TopologyChange {
     Bind(BindingDefinition),
     /// There is no such binding.
     Unbind(BindingDefinition),
+    /// There is this policy.
+    SetPolicy(PolicyKind, PolicyDefinition),
+    /// There is no such policy.
+    ClearPolicy(PolicyKind, String),
 }
 
 /// A queue as it begins.
@@ -63,6 +68,8 @@ impl Vhost {
             TopologyChange::RemoveQueue(name) => self.remove_queue(&name, topology),
             TopologyChange::Bind(binding) => return self.add_binding(binding, topology),
             TopologyChange::Unbind(binding) => self.remove_binding(&binding, topology),
+            TopologyChange::SetPolicy(kind, record) => return self.put_policy(kind, record),
+            TopologyChange::ClearPolicy(kind, name) => self.remove_policy(kind, &name),
         }
         Ok(())
     }
@@ -81,6 +88,7 @@ impl Vhost {
             self.remove_exchange(&declaration.name, topology);
         }
         let exchange = Arc::new(Exchange::new(declaration, kind));
+        self.configure_exchange(&exchange);
         self.exchanges.insert(Arc::clone(&exchange.name), exchange);
         self.changed();
     }
@@ -113,10 +121,11 @@ impl Vhost {
             auto_delete: declaration.auto_delete,
             exclusive_owner: new.exclusive_owner,
             table: declaration.arguments,
-            arguments: new.arguments,
+            arguments: Arc::new(new.arguments),
         };
         let (store, expiries) = (&self.shared.store, &self.shared.expiries);
         let queue = Queue::new(id, properties, Arc::clone(store), Arc::clone(expiries));
+        self.configure_queue(&queue);
         let name = Arc::clone(queue.name());
         self.queues.insert(name, Arc::clone(&queue));
         self.changed();

@@ -42,7 +42,7 @@ impl Vhost {
 
     fn dead_letter(&self, dead: &Dead, now: Millis) -> DeadLetter {
         let message = &dead.entry.message;
-        let arguments = &dead.queue.properties.arguments;
+        let arguments = dead.queue.arguments();
         let exchange = arguments.dead_letter_exchange.as_ref();
         let Some(exchange) = exchange.and_then(|name| self.exchange(name)) else {
             return DeadLetter {

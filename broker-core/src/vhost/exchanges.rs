@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amqp_codec::{AMQPValue, FieldTable};
+use amqp_codec::FieldTable;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
@@ -12,6 +12,10 @@ use crate::{
     Error,
     definitions::{Change, DestinationKind, Expect},
     exchange::{ExchangeKind, RoutingTable},
+    policy::{
+        Matched, Setting, Source,
+        effective::{self, ALTERNATE_EXCHANGE},
+    },
     queue::arguments::{assert_arguments_equivalent, inequivalent_attribute},
     queue::{BindingKey, IncomingBindings, Queue},
     store::Ticket,
@@ -66,6 +70,13 @@ pub struct ExchangeDeclaration {
     pub arguments: FieldTable,
 }
 
+/// What an exchange's arguments and policies come to.
+#[derive(Debug, Default)]
+struct Configuration {
+    matched: Matched,
+    alternate: Option<(Arc<str>, Source)>,
+}
+
 /// An exchange of a vhost.
 #[derive(Debug)]
 pub struct Exchange {
@@ -81,8 +92,7 @@ pub struct Exchange {
     pub internal: bool,
     /// As declared.
     pub arguments: FieldTable,
-    /// The exchange that gets what this one cannot route.
-    pub alternate: Option<Arc<str>>,
+    configuration: RwLock<Configuration>,
     pub(super) table: RwLock<RoutingTable<Destination>>,
     /// The bindings that end here.
     pub(super) incoming: Mutex<IncomingBindings>,
@@ -90,30 +100,53 @@ pub struct Exchange {
 
 impl Exchange {
     pub(super) fn new(declaration: &ExchangeDeclaration, kind: ExchangeKind) -> Self {
-        let alternate = declaration.arguments.inner().get("alternate-exchange");
-        Self {
+        let exchange = Self {
             name: declaration.name.as_str().into(),
             kind,
             durable: declaration.durable,
             auto_delete: declaration.auto_delete,
             internal: declaration.internal,
             arguments: declaration.arguments.clone(),
-            alternate: alternate.and_then(text_of).map(Into::into),
+            configuration: RwLock::default(),
             table: RwLock::new(RoutingTable::new(kind)),
             incoming: Mutex::default(),
-        }
+        };
+        exchange.configure(Matched::default());
+        exchange
+    }
+
+    /// The exchange that gets what this one cannot route.
+    pub fn alternate(&self) -> Option<Arc<str>> {
+        let configuration = self.configuration.read();
+        let alternate = configuration.alternate.as_ref();
+        alternate.map(|(name, _)| Arc::clone(name))
+    }
+
+    /// The policies that the exchange has.
+    pub fn policies(&self) -> Matched {
+        self.configuration.read().matched.clone()
+    }
+
+    /// Every setting in force, and where it comes from.
+    pub fn settings(&self) -> Vec<Setting> {
+        let alternate = self.configuration.read().alternate.clone();
+        let setting = |(name, source): (Arc<str>, Source)| Setting {
+            key: ALTERNATE_EXCHANGE.to_owned(),
+            value: (*name).into(),
+            source,
+        };
+        alternate.map(setting).into_iter().collect()
+    }
+
+    /// Gives the exchange other policies. Routes that were found before are to be found anew.
+    pub(super) fn configure(&self, matched: Matched) {
+        let alternate = effective::alternate_exchange(&self.arguments, &matched);
+        *self.configuration.write() = Configuration { matched, alternate };
     }
 
     /// How many bindings start here.
     pub fn binding_count(&self) -> usize {
         self.table.read().len()
-    }
-}
-
-fn text_of(value: &AMQPValue) -> Option<&str> {
-    match value {
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
-        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ mod dead_letter;
 mod death_header;
 mod direct_reply;
 mod exchanges;
+mod policies;
 mod queues;
 mod records;
 mod routing;
@@ -22,7 +23,7 @@ use std::sync::{
 
 use amqp_codec::{AMQPValue, FieldTable};
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub(crate) use self::records::vhost_of;
 use self::topology::{Noted, Topology};
@@ -38,6 +39,7 @@ use crate::{
     Error,
     definitions::Definitions,
     exchange::RoutingTable,
+    policy::Policies,
     queue::{Expiries, Queue},
     store::{MessageStore, Ticket},
 };
@@ -61,6 +63,7 @@ pub struct Vhost {
     pub name: Arc<str>,
     exchanges: Registry<Exchange>,
     queues: Registry<Queue>,
+    policies: RwLock<Policies>,
     replies: direct_reply::Replies,
     shared: Shared,
     generation: AtomicU64,
@@ -77,6 +80,7 @@ impl Vhost {
             name,
             exchanges: DashMap::with_hasher_and_shard_amount(Default::default(), SHARDS),
             queues: DashMap::with_hasher_and_shard_amount(Default::default(), SHARDS),
+            policies: RwLock::default(),
             replies: direct_reply::Replies::default(),
             shared,
             generation: AtomicU64::new(1),

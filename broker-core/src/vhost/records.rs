@@ -12,6 +12,7 @@ use crate::{
         key_parts,
     },
     exchange::ExchangeKind,
+    policy::{OperatorPolicyDefinition, PolicyKind},
     queue::{BindingKey, QueueArguments},
     store::QueueId,
 };
@@ -67,12 +68,12 @@ pub(super) fn binding(
     }
 }
 
-/// The vhost that an exchange, queue or binding with this key belongs to.
+/// The vhost that an exchange, queue, binding or policy with this key belongs to.
 pub(crate) fn vhost_of(key: &str) -> Option<String> {
     key_parts(key).into_iter().next()
 }
 
-/// What an event about an exchange, a queue or a binding changes in its vhost.
+/// What an event about an exchange, a queue, a binding or a policy changes in its vhost.
 ///
 /// # Errors
 /// The definition is none that this version understands.
@@ -91,6 +92,19 @@ pub(super) fn change(vhost: &Vhost, event: &Event) -> Result<TopologyChange, Err
         Kind::Binding => match event.record()? {
             Some(definition) => Some(TopologyChange::Bind(definition)),
             None => BindingDefinition::of_key(&event.key).map(TopologyChange::Unbind),
+        },
+        Kind::Policy => match event.record()? {
+            Some(definition) => Some(TopologyChange::SetPolicy(PolicyKind::Policy, definition)),
+            None => name().map(|name| TopologyChange::ClearPolicy(PolicyKind::Policy, name)),
+        },
+        Kind::OperatorPolicy => match event.record()? {
+            Some(OperatorPolicyDefinition(definition)) => Some(TopologyChange::SetPolicy(
+                PolicyKind::OperatorPolicy,
+                definition,
+            )),
+            None => {
+                name().map(|name| TopologyChange::ClearPolicy(PolicyKind::OperatorPolicy, name))
+            }
         },
         _ => None,
     };

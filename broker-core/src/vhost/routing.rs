@@ -55,7 +55,7 @@ impl Vhost {
                 .queues
                 .list
                 .iter()
-                .any(|queue| queue.properties.arguments.overflow != Overflow::DropHead),
+                .any(|queue| queue.arguments().overflow != Overflow::DropHead),
             queues: search.queues.list,
         }
     }
@@ -119,10 +119,10 @@ impl Search<'_> {
             found = self.match_table(exchange);
         }
         if !found
+            && !exchange.name.is_empty()
             && let Some(alternate) = exchange
-                .alternate
-                .as_ref()
-                .and_then(|name| self.vhost.exchange(name))
+                .alternate()
+                .and_then(|name| self.vhost.exchange(&name))
         {
             self.enqueue(&alternate);
         }

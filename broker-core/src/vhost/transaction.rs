@@ -103,7 +103,7 @@ impl Vhost {
 impl Settlement {
     /// Refusing a message that is not dead-lettered is the same as acknowledging it.
     fn simplify(&mut self) {
-        let arguments = &self.queue.properties.arguments;
+        let arguments = self.queue.arguments();
         if self.outcome == Outcome::Rejected && arguments.dead_letter_exchange.is_none() {
             self.outcome = Outcome::Acknowledged;
         }
