@@ -296,6 +296,26 @@ fn a_queue_declared_anew_by_another_writer_is_another_queue(definitions: Arc<dyn
     assert_eq!(definitions.list(Kind::Queue).len(), 1);
 }
 
+fn what_was_declared_in_any_order_can_be_deleted_after_a_restart(
+    definitions: Arc<dyn Definitions>,
+) {
+    drop(broker(&definitions));
+    put(&*definitions, &queue(&*definitions, "early"));
+    put(&*definitions, &binding("amq.direct", "early", "k"));
+    put(&*definitions, &queue(&*definitions, "late"));
+    put(&*definitions, &exchange("latest"));
+    let broker = broker(&definitions);
+    let vhost = broker.vhost("/").unwrap();
+    let mut work = Work::default();
+    vhost.delete_exchange("latest", false).unwrap();
+    for name in ["late", "early"] {
+        vhost
+            .delete_queue(name, ME, (false, false), &mut work)
+            .unwrap();
+    }
+    assert_eq!(stored_topology(&*definitions), Topology::default());
+}
+
 fn a_binding_is_unbound_by_arguments_that_are_equal_but_written_otherwise(
     definitions: Arc<dyn Definitions>,
 ) {
@@ -463,6 +483,7 @@ every_definitions!(
     a_binding_to_what_another_writer_has_deleted_is_deleted_too,
     a_definition_takes_the_place_of_what_is_transient,
     a_queue_declared_anew_by_another_writer_is_another_queue,
+    what_was_declared_in_any_order_can_be_deleted_after_a_restart,
     a_binding_is_unbound_by_arguments_that_are_equal_but_written_otherwise,
     brokers_over_the_same_definitions_agree_whatever_their_clients_do_at_once,
 );

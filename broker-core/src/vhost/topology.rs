@@ -219,7 +219,8 @@ impl Turn<'_> {
         while let Some(event) = self.next_noted() {
             let change = records::change(vhost, &event);
             let applied = change.and_then(|change| vhost.apply(change, &mut self.topology));
-            self.topology.seen = event.revision;
+            // At start they come by kind, and not in the order in which they were made.
+            self.topology.seen = self.topology.seen.max(event.revision);
             self.keep_failure(applied);
         }
     }
