@@ -10,7 +10,7 @@ use std::sync::Arc;
 use broker_core::{
     arguments::{AMQPValue, FieldTable},
     broker::Broker,
-    definitions::{Definitions, MemoryDefinitions},
+    definitions::{Change, Definitions, MemoryDefinitions},
     message::Message,
     policy::{PolicyKind, PolicyRequest, Source},
     queue::{ConnectionId, Millis, Queue, Work},
@@ -386,6 +386,24 @@ fn what_is_not_valid_changes_nothing() {
         "Validation failed\n\n-1 is not a valid maximum length\n"
     );
     assert_eq!(queue.arguments().max_length, Some(2));
+}
+
+#[test]
+fn a_policy_that_somebody_else_writes_is_in_force_at_once() {
+    let system = System::start();
+    let queue = system.declare("q", &[]);
+    let request = PolicyRequest {
+        pattern: json!("q"),
+        definition: json!({"max-length": 1}),
+        ..PolicyRequest::default()
+    };
+    let record = request.check(PolicyKind::Policy, "/", "p").unwrap();
+    let put = Change::put(&record).unwrap();
+    system.definitions.apply(vec![put.clone()]).unwrap();
+    assert_eq!(queue.arguments().max_length, Some(1));
+    let delete = Change::delete(put.kind, put.key);
+    system.definitions.apply(vec![delete]).unwrap();
+    assert_eq!(queue.arguments().max_length, None);
 }
 
 #[test]

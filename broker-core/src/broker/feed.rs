@@ -91,7 +91,8 @@ impl Broker {
         if let Some(definition) = event.record::<VhostDefinition>()? {
             let name: Arc<str> = definition.name.into();
             let new = || Vhost::new(Arc::clone(&name), self.shared.clone());
-            self.vhosts.entry(Arc::clone(&name)).or_insert_with(new);
+            let vhost = Arc::clone(&*self.vhosts.entry(Arc::clone(&name)).or_insert_with(new));
+            vhost.set_default_queue_type(definition.default_queue_type.as_deref());
         } else if let Some(name) = key_parts(&event.key).into_iter().next() {
             self.vhosts.remove(name.as_str());
         }

@@ -14,7 +14,7 @@ use crate::{
     arguments::{AMQPValue, FieldTable, assert_argument_equivalent, bytes, integer, lookup, text},
 };
 
-const QUEUE_TYPE: &str = "x-queue-type";
+pub(crate) const QUEUE_TYPE: &str = "x-queue-type";
 
 /// The kinds of queue that a client can ask for with `x-queue-type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

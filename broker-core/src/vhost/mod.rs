@@ -7,6 +7,7 @@ mod apply;
 mod bindings;
 mod dead_letter;
 mod death_header;
+mod default_queue_type;
 mod direct_reply;
 mod exchanges;
 mod policies;
@@ -64,6 +65,7 @@ pub struct Vhost {
     exchanges: Registry<Exchange>,
     queues: Registry<Queue>,
     policies: RwLock<Policies>,
+    default_queue_type: RwLock<Option<Arc<str>>>,
     replies: direct_reply::Replies,
     shared: Shared,
     generation: AtomicU64,
@@ -81,6 +83,7 @@ impl Vhost {
             exchanges: DashMap::with_hasher_and_shard_amount(Default::default(), SHARDS),
             queues: DashMap::with_hasher_and_shard_amount(Default::default(), SHARDS),
             policies: RwLock::default(),
+            default_queue_type: RwLock::default(),
             replies: direct_reply::Replies::default(),
             shared,
             generation: AtomicU64::new(1),

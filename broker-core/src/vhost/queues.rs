@@ -56,6 +56,7 @@ impl Vhost {
         // RabbitMQ: an exclusive queue cannot outlive its connection, so it is never durable.
         declaration.durable &= !declaration.exclusive;
         let prefix = take_name_prefix(&mut declaration.arguments);
+        self.augment(&mut declaration);
         let chosen = declaration.name.is_empty();
         if chosen {
             declaration.name = server_named(&prefix)?;
