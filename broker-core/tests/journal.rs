@@ -15,5 +15,7 @@ mod log;
 mod log_damage;
 #[path = "journal/log_faults.rs"]
 mod log_faults;
+#[path = "journal/log_repair.rs"]
+mod log_repair;
 #[path = "journal/log_support.rs"]
 mod log_support;

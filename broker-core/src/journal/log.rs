@@ -63,6 +63,17 @@ pub struct Cut {
     pub bytes: u64,
 }
 
+/// A place where a repair found that something was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// Where the first group stood that is lost.
+    pub at: LogPosition,
+    /// Bytes of that file that were given up; 0 if that cannot be told.
+    pub bytes: u64,
+    /// The whole file was missing.
+    pub missing: bool,
+}
+
 /// What the log occupies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogFiles {

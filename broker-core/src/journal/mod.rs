@@ -9,3 +9,5 @@ pub mod file_system;
 pub mod log;
 
 pub use file_log::FileLog;
+#[doc(hidden)]
+pub use file_log::exercise as exercise_reader;

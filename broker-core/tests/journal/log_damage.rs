@@ -14,16 +14,16 @@ use tempfile::TempDir;
 use crate::log_support::{batch, disk, open, reread, small_files, started};
 
 /// Bytes of a group's header.
-const HEADER: u64 = 56;
+pub const HEADER: u64 = 56;
 
 /// A log of a few batches, each a group of its own that was synced before the next was written.
-struct Written {
-    folder: TempDir,
+pub struct Written {
+    pub folder: TempDir,
     /// Where the groups begin, and behind their items.
-    groups: Vec<(LogPosition, u64)>,
+    pub groups: Vec<(LogPosition, u64)>,
 }
 
-fn written(count: u64, length: usize, close: bool) -> Written {
+pub fn written(count: u64, length: usize, close: bool) -> Written {
     let folder = TempDir::new().unwrap();
     let log = started(folder.path());
     for number in 0..count {
@@ -53,7 +53,7 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-fn path(folder: &Path, file: u64) -> PathBuf {
+pub fn path(folder: &Path, file: u64) -> PathBuf {
     folder.join(format!("log-{file:016}.log"))
 }
 

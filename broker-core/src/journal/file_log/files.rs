@@ -234,6 +234,14 @@ impl Files {
         }
     }
 
+    /// The file of this number, made if it is missing.
+    pub(super) fn open_or_create(&self, number: u64) -> io::Result<Arc<dyn File>> {
+        match self.file_system.open(&self.path(number), false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create(number),
+            opened => Ok(opened?.into()),
+        }
+    }
+
     fn create(&self, number: u64) -> io::Result<Arc<dyn File>> {
         let path = self.path(number);
         let made = self.file_system.open(&path, true).and_then(|file| {

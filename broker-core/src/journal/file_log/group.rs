@@ -14,8 +14,28 @@ pub(super) const ALIGNMENT: usize = 8;
 /// How a header begins: `LVL` and the version of the format.
 pub(super) const MAGIC: [u8; 4] = *b"LVL\x01";
 
-/// The flag of the group without items that an orderly close writes last.
-const CLOSING: u32 = 1;
+/// No log gets as far as this: a group every nanosecond would take centuries.
+const LAST_SEQUENCE: u64 = u64::MAX / 2;
+
+/// What a group is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Kind {
+    /// Its items are those of batches.
+    #[default]
+    Items = 0,
+    /// An orderly close wrote it last. It has no items.
+    Closing = 1,
+    /// A repair put it where groups were lost, so that the next one follows. Its items mean nothing.
+    Gap = 2,
+}
+
+impl Kind {
+    fn from_number(number: u32) -> Option<Self> {
+        [Self::Items, Self::Closing, Self::Gap]
+            .into_iter()
+            .find(|kind| *kind as u32 == number)
+    }
+}
 
 /// What stands in front of a group's items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,13 +46,13 @@ pub(super) struct Header {
     pub length: u32,
     /// The start of the broker that wrote it.
     pub epoch: u32,
-    /// Written last in a close.
-    pub closing: bool,
+    /// What it is for.
+    pub kind: Kind,
     /// Groups in front of it in its file.
     pub index: u32,
     /// Groups in front of it that were not known to be synced when it was written.
     pub unsynced: u32,
-    /// Its number, one more than that of the group before it, across files.
+    /// Its number, one more than that of the group before it, across files. That of a gap may be more.
     pub sequence: u64,
     /// The number of the file.
     pub file: u64,
@@ -43,12 +63,11 @@ pub(super) struct Header {
 impl Header {
     /// As it stands in the file.
     pub(super) fn encode(&self) -> [u8; HEADER] {
-        let flags = if self.closing { CLOSING } else { 0 };
         let words = [
             self.items_crc,
             self.length,
             self.epoch,
-            flags,
+            self.kind as u32,
             self.index,
             self.unsynced,
         ];
@@ -68,27 +87,23 @@ impl Header {
 
     /// Reads one from the start of `bytes`, if a whole one stands there.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; HEADER] = bytes.first_chunk()?;
-        let rest = bytes.strip_prefix(&MAGIC)?;
-        let (crc, rest) = rest.split_first_chunk()?;
-        if u32::from_le_bytes(*crc) != crc32c::crc32c(rest) {
+        if !bytes.starts_with(&MAGIC) {
             return None;
         }
-        Self::fields(rest)
+        let header = Self::guess(bytes)?;
+        let whole = bytes.starts_with(&header.encode());
+        (whole && header.sequence <= LAST_SEQUENCE).then_some(header)
     }
 
     /// Reads what stands there without asking whether it is whole: to tell what was once begun from what never was.
     pub(super) fn guess(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER] = bytes.first_chunk()?;
-        Self::fields(bytes.get(MAGIC.len() + size_of::<u32>()..)?)
-    }
-
-    fn fields(mut rest: &[u8]) -> Option<Self> {
+        let mut rest = bytes.get(MAGIC.len() + size_of::<u32>()..)?;
         Some(Self {
             items_crc: word(&mut rest)?,
             length: word(&mut rest)?,
             epoch: word(&mut rest)?,
-            closing: word(&mut rest)? == CLOSING,
+            kind: Kind::from_number(word(&mut rest)?).unwrap_or_default(),
             index: word(&mut rest)?,
             unsynced: word(&mut rest)?,
             sequence: number(&mut rest)?,
@@ -135,7 +150,7 @@ mod tests {
             items_crc: 0x0102_0304,
             length: 13,
             epoch: 5,
-            closing: true,
+            kind: Kind::Closing,
             index: 6,
             unsynced: 2,
             sequence: 70,

@@ -2,12 +2,16 @@
 //!
 //! One thread writes. What gathered while it was busy becomes one group: a header with checksums and all the items,
 //! written with one call and synced with another. The pieces: what a group looks like ([`group`]), the files and how they
-//! are used again ([`files`]), the thread's work ([`writer`]), and reading it all back at start ([`reader`],
-//! [`replay`]).
+//! are used again ([`files`]), the thread's work ([`writer`]), reading it all back at start ([`reader`], [`replay`]), how
+//! groups follow each other and what it means when they do not ([`chain`], [`ending`]), and repair ([`repair`]).
 
+mod chain;
+mod ending;
+mod exercise;
 mod files;
 mod group;
 mod reader;
+mod repair;
 mod replay;
 mod writer;
 
@@ -21,10 +25,12 @@ use std::{
 
 use parking_lot::Mutex;
 
-use self::{files::Files, replay::End, writer::Writer};
+#[doc(hidden)]
+pub use self::exercise::exercise;
+use self::{chain::End, files::Files, writer::Writer};
 use super::{
     file_system::FileSystem,
-    log::{EachGroup, Follower, Log, LogFiles, LogOptions, LogPosition, Replayed},
+    log::{Damage, EachGroup, Follower, Log, LogFiles, LogOptions, LogPosition, Replayed},
 };
 use crate::{
     error::Error,
@@ -70,6 +76,18 @@ impl FileLog {
             epoch: AtomicU32::new(0),
             commit: OnceLock::new(),
         })
+    }
+
+    /// Makes a damaged log whole again, without what is lost, and says where that was. To be called before
+    /// [`replay`](Log::replay) with the same `from_file`; that will find no damage then.
+    ///
+    /// # Errors
+    /// The log was replayed already, or the files cannot be read and written.
+    pub fn repair(&self, from_file: u64) -> Result<Vec<Damage>, Error> {
+        match *self.phase.lock() {
+            Phase::Opened => repair::repair(&self.files, from_file),
+            Phase::Replayed(_) | Phase::Started => Err(misused("the log was replayed before")),
+        }
     }
 }
 

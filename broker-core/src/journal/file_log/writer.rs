@@ -3,9 +3,9 @@
 use std::{io, sync::Arc};
 
 use super::{
+    chain::{Chain, End},
     files::{Files, is_full},
-    group::{self, HEADER, Header},
-    replay::{Chain, End},
+    group::{self, HEADER, Header, Kind},
 };
 use crate::{
     error::Error,
@@ -94,7 +94,7 @@ impl Writer {
     }
 
     /// Puts a group behind the last one; gives the place of its items.
-    fn write(&mut self, items: &[u8], closing: bool) -> Result<LogPosition, Trouble> {
+    fn write(&mut self, items: &[u8], kind: Kind) -> Result<LogPosition, Trouble> {
         let size = group::size(items.len());
         let length = u32::try_from(items.len()).map_err(|_| {
             let text = "more than 4 GiB were to be written at once";
@@ -110,7 +110,7 @@ impl Writer {
             items_crc: crc32c::crc32c(items),
             length,
             epoch: self.epoch,
-            closing,
+            kind,
             index: active.index,
             unsynced: u32::try_from(unsynced).unwrap_or(u32::MAX),
             sequence: self.sequence,
@@ -133,9 +133,9 @@ impl Writer {
             offset: active.offset + HEADER as u64,
         };
         active.offset += size;
-        active.index += 1;
+        active.index = active.index.saturating_add(1);
         self.sequence += 1;
-        self.closed = closing;
+        self.closed = kind == Kind::Closing;
         Ok(at)
     }
 
@@ -237,7 +237,7 @@ impl Active {
 
 impl Sink<u8> for Writer {
     fn apply(&mut self, items: &mut Vec<u8>) -> Result<Applied, Error> {
-        match self.write(items, false) {
+        match self.write(items, Kind::Items) {
             Ok(at) => {
                 self.follower.written(at, items)?;
                 Ok(Applied::Done)
@@ -268,7 +268,7 @@ impl Sink<u8> for Writer {
         if self.closed || self.active.is_none() {
             return Ok(());
         }
-        match self.write(&[], true) {
+        match self.write(&[], Kind::Closing) {
             Ok(_) => self.sync_active(),
             Err(Trouble::NoRoom(why)) => {
                 tracing::error!("the log is not closed in order: {why}");
