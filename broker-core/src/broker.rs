@@ -14,7 +14,7 @@ use self::feed::Feed;
 use crate::{
     Error,
     alarms::{Alarms, Resource},
-    definitions::{Definitions, Kind, PermissionDefinition},
+    definitions::{Definitions, Kind},
     liveness::Liveness,
     outbox::{Event, Outbox},
     permissions::AccessCache,
@@ -154,15 +154,6 @@ impl Broker {
     /// All vhosts.
     pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
         self.vhosts.iter().map(|v| Arc::clone(v.value())).collect()
-    }
-
-    /// Whether the user has permissions in the vhost at all.
-    pub fn may_access(&self, user: &str, vhost: &str) -> bool {
-        let key = PermissionDefinition::key_of(vhost, user);
-        self.shared
-            .definitions
-            .get(Kind::Permission, &key)
-            .is_some()
     }
 
     /// A number for a new connection.

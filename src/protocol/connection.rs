@@ -296,8 +296,10 @@ impl Connection {
         self.broker.add_connection(id, Arc::clone(&entry));
         self.heartbeat = Millis::from(agreed.heartbeat) * 1000;
         tracing::debug!(peer = %self.peer, user = &*agreed.user, vhost = &*vhost.name, "connection opened");
+        let access = self.broker.access(&agreed.user, &vhost.name);
         let session = Session {
             id,
+            access,
             broker: Arc::clone(&self.broker),
             entry,
             vhost,

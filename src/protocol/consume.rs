@@ -8,6 +8,7 @@ use amqp_codec::{
 };
 use broker_core::{
     outbox::SubscriptionKey,
+    permissions::{Operation, Resource},
     queue::{Queue, Subscription, arguments::ConsumerArguments},
     vhost::{DIRECT_REPLY_TO, random_name},
 };
@@ -211,8 +212,9 @@ impl Channel {
 }
 
 impl Session {
-    /// A queue that this connection may use.
-    pub(super) fn open_queue(&self, name: &str, id: MethodId) -> Result<Arc<Queue>, Exception> {
+    /// A queue that this connection may take messages from.
+    pub(super) fn open_queue(&mut self, name: &str, id: MethodId) -> Result<Arc<Queue>, Exception> {
+        self.permit(Operation::Read, Resource::Queue(name), id)?;
         let queue = self.vhost.existing_queue(name);
         queue
             .and_then(|queue| {

@@ -1,5 +1,7 @@
 //! The methods of class `exchange` (AMQP 0-9-1, 1.6; bindings between exchanges are RabbitMQ's).
 
+use std::sync::Arc;
+
 use amqp_codec::{
     AMQPClass,
     protocol::exchange::{self, AMQPMethod},
@@ -24,8 +26,11 @@ impl Channel {
         session: &mut Session,
         batch: &mut Batch,
     ) -> Handled {
+        let access = Arc::clone(session.access());
         let declared = if method.passive {
-            session.vhost.check_exchange(method.exchange.as_str())
+            let name = method.exchange.as_str();
+            let permitted = session.vhost.permit_check_exchange(name, &access);
+            permitted.and_then(|()| session.vhost.check_exchange(name))
         } else {
             let declaration = ExchangeDeclaration {
                 name: method.exchange.to_string(),
@@ -35,7 +40,8 @@ impl Channel {
                 internal: method.internal,
                 arguments: method.arguments,
             };
-            let ticket = session.vhost.declare_exchange(declaration);
+            let permitted = session.vhost.permit_declare_exchange(&declaration, &access);
+            let ticket = permitted.and_then(|()| session.vhost.declare_exchange(declaration));
             ticket.map(|ticket| session.await_definitions(ticket))
         };
         declared.map_err(|error| Exception::of(&error, id))?;
@@ -51,9 +57,11 @@ impl Channel {
         session: &mut Session,
         batch: &mut Batch,
     ) -> Handled {
-        let deleted = session
-            .vhost
-            .delete_exchange(method.exchange.as_str(), method.if_unused);
+        let access = Arc::clone(session.access());
+        let name = method.exchange.as_str();
+        let permitted = session.vhost.permit_delete_exchange(name, &access);
+        let deleted =
+            permitted.and_then(|()| session.vhost.delete_exchange(name, method.if_unused));
         let ticket = deleted.map_err(|error| Exception::of(&error, id))?;
         session.await_definitions(ticket);
         let answer = AMQPMethod::DeleteOk(exchange::DeleteOk {});
@@ -75,6 +83,7 @@ impl Channel {
             routing_key: method.routing_key.to_string(),
             arguments: method.arguments,
         };
+        session.permit_bind(&request, id)?;
         let bound = session.vhost.bind(&request, session.id);
         let ticket = bound.map_err(|error| Exception::of(&error, id))?;
         session.await_definitions(ticket);
@@ -97,6 +106,7 @@ impl Channel {
             routing_key: method.routing_key.to_string(),
             arguments: method.arguments,
         };
+        session.permit_bind(&request, id)?;
         let unbound = session.vhost.unbind(&request, session.id);
         let ticket = unbound.map_err(|error| Exception::of(&error, id))?;
         session.await_definitions(ticket);

@@ -3,7 +3,7 @@
 //! Publishers seldom change their target, and most messages carry no property that the broker looks at. Both are
 //! recognised without parsing: then a publish costs one comparison of names and one allocation for the message.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, iter, sync::Arc};
 
 use amqp_codec::{
     AMQPClass, AMQPValue, FieldTable, Properties, Publish, ShortString, delivery_mode, encode,
@@ -13,7 +13,9 @@ use amqp_codec::{
 };
 use broker_core::{
     arguments,
+    exchange::ExchangeKind,
     message::Message,
+    permissions::{Operation, Resource},
     queue::Work,
     vhost::{DIRECT_REPLY_TO, Exchange, Route},
 };
@@ -35,6 +37,8 @@ struct Examined<'a> {
     headers: Option<FieldTable>,
     /// The keys of CC and BCC.
     copies: Vec<String>,
+    /// Who the message says has sent it.
+    user_id: Option<&'a str>,
 }
 
 impl Channel {
@@ -79,6 +83,7 @@ impl Channel {
         let method = &published.method;
         let exchange = session.publishable(method.exchange)?;
         let examined = self.examine(published, session)?;
+        session.permit_message(&exchange, method.routing_key, &examined)?;
         if exchange.name.is_empty() && method.routing_key.starts_with(DIRECT_REPLY_TO) {
             self.publish_reply(published, &examined, session, batch);
             return Ok(());
@@ -226,6 +231,7 @@ impl Channel {
             properties: Cow::Borrowed(published.properties),
             headers: None,
             copies: Vec::new(),
+            user_id: None,
         };
         if is_plain(published.properties) {
             return Ok(examined);
@@ -235,7 +241,7 @@ impl Channel {
         if let Some(headers) = properties.headers {
             examined.read_headers(headers, published.properties)?;
         }
-        check_user(properties.user_id, &session.user)?;
+        examined.user_id = properties.user_id;
         if properties.reply_to == Some(DIRECT_REPLY_TO) {
             examined.set_reply_to(&self.reply_address(session)?)?;
         }
@@ -289,7 +295,8 @@ impl Examined<'_> {
 
 impl Session {
     /// The exchange, if clients may publish to it.
-    fn publishable(&self, name: &str) -> Result<Arc<Exchange>, Exception> {
+    fn publishable(&mut self, name: &str) -> Result<Arc<Exchange>, Exception> {
+        self.permit(Operation::Write, Resource::Exchange(name), PUBLISH)?;
         let exchange = self.vhost.existing_exchange(name);
         let exchange = exchange.map_err(|error| Exception::of(&error, PUBLISH))?;
         if exchange.internal {
@@ -300,6 +307,27 @@ impl Session {
             return Err(Exception::access_refused(&text, PUBLISH));
         }
         Ok(exchange)
+    }
+
+    /// Checks what the user may say in a message: the keys on a topic exchange, and the name that it carries.
+    fn permit_message(
+        &mut self,
+        exchange: &Exchange,
+        key: &str,
+        examined: &Examined<'_>,
+    ) -> Handled {
+        if exchange.kind == ExchangeKind::Topic {
+            let access = self.access();
+            let copies = examined.copies.iter().map(String::as_str);
+            for key in iter::once(key).chain(copies) {
+                let permitted = access.check_topic(Operation::Write, &exchange.name, key);
+                permitted.map_err(|error| Exception::of(&error, PUBLISH))?;
+            }
+        }
+        match examined.user_id {
+            Some(claimed) if !self.access().impersonates() => check_user(claimed, &self.user),
+            _ => Ok(()),
+        }
     }
 
     /// Puts the publishes of this run into their queues.
@@ -378,15 +406,12 @@ fn check_expiration(expiration: Option<&str>) -> Handled {
 /// The largest time to live in milliseconds, ten years (RabbitMQ: `MAX_EXPIRY_TIMER`... plus a day's grace).
 const MAX_EXPIRY: i128 = 315_360_000_000;
 
-fn check_user(claimed: Option<&str>, user: &str) -> Handled {
-    match claimed {
-        Some(claimed) if claimed != user => {
-            let text =
-                format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
-            Err(Exception::precondition_failed(&text, PUBLISH))
-        }
-        _ => Ok(()),
+fn check_user(claimed: &str, user: &str) -> Handled {
+    if claimed == user {
+        return Ok(());
     }
+    let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+    Err(Exception::precondition_failed(&text, PUBLISH))
 }
 
 /// The routing keys of a CC or BCC header, which must be a list of strings (<https://www.rabbitmq.com/docs/sender-selected>).

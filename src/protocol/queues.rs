@@ -1,11 +1,14 @@
 //! The methods of class `queue` (AMQP 0-9-1, 1.7).
 
+use std::sync::Arc;
+
 use amqp_codec::{
     AMQPClass,
     protocol::queue::{self, AMQPMethod},
 };
 use broker_core::{
     definitions::DestinationKind,
+    permissions::{Operation, Resource},
     vhost::{BindingRequest, DIRECT_REPLY_TO, QueueDeclaration},
 };
 
@@ -29,8 +32,10 @@ impl Channel {
             return self.declare_reply_queue(&method, id, session, batch);
         }
         let nowait = method.nowait;
+        let access = Arc::clone(session.access());
         let queue = if method.passive {
-            session.vhost.check_queue(name, session.id)
+            let permitted = access.check_any(Resource::Queue(name));
+            permitted.and_then(|()| session.vhost.check_queue(name, session.id))
         } else {
             let declaration = QueueDeclaration {
                 name: name.to_owned(),
@@ -39,7 +44,9 @@ impl Channel {
                 auto_delete: method.auto_delete,
                 arguments: method.arguments,
             };
-            let declared = session.vhost.declare_queue(declaration, session.id);
+            let declared = session
+                .vhost
+                .declare_queue_as(declaration, session.id, &access);
             declared.map(|(queue, ticket)| {
                 session.await_definitions(ticket);
                 queue
@@ -97,6 +104,7 @@ impl Channel {
             routing_key: self.binding_key(&method.queue, &method.routing_key),
             arguments: method.arguments,
         };
+        session.permit_bind(&request, id)?;
         let bound = session.vhost.bind(&request, session.id);
         let ticket = bound.map_err(|error| Exception::of(&error, id))?;
         session.await_definitions(ticket);
@@ -119,6 +127,7 @@ impl Channel {
             routing_key: self.binding_key(&method.queue, &method.routing_key),
             arguments: method.arguments,
         };
+        session.permit_bind(&request, id)?;
         let unbound = session.vhost.unbind(&request, session.id);
         let ticket = unbound.map_err(|error| Exception::of(&error, id))?;
         session.await_definitions(ticket);
@@ -135,13 +144,7 @@ impl Channel {
         batch: &mut Batch,
     ) -> Handled {
         let name = self.queue_name(method.queue.as_str(), id)?;
-        let queue = session.vhost.existing_queue(&name);
-        let queue = queue
-            .and_then(|queue| {
-                session.vhost.check_exclusive(&queue, session.id)?;
-                Ok(queue)
-            })
-            .map_err(|error| Exception::of(&error, id))?;
+        let queue = session.open_queue(&name, id)?;
         let message_count = queue.purge(batch.now, &mut batch.work) as u32;
         session.vhost.bury(batch.now, &mut batch.work);
         let answer = AMQPMethod::PurgeOk(queue::PurgeOk { message_count });
@@ -157,6 +160,7 @@ impl Channel {
         batch: &mut Batch,
     ) -> Handled {
         let name = self.queue_name(method.queue.as_str(), id)?;
+        session.permit(Operation::Configure, Resource::Queue(&name), id)?;
         let conditions = (method.if_unused, method.if_empty);
         let deleted = session
             .vhost

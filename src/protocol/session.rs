@@ -7,9 +7,10 @@ use broker_core::{
     broker::{Broker, ConnectionEntry},
     liveness::Question,
     outbox::{Outbox, SubscriptionKey},
+    permissions::{Access, Operation, Resource},
     queue::{ChannelCredit, ConnectionId, ConsumerHandle, Queue},
     store::{Completion, Ticket},
-    vhost::{ReplyAddress, Vhost},
+    vhost::{BindingRequest, ReplyAddress, Vhost},
 };
 use slab::Slab;
 
@@ -91,6 +92,8 @@ pub struct Session {
     pub vhost: Arc<Vhost>,
     /// Who logged in.
     pub user: Arc<str>,
+    /// What they may do, as of the last look.
+    pub access: Arc<Access>,
     /// What the client understands.
     pub client: ClientCapabilities,
     /// The largest frame in bytes, envelope included.
@@ -147,6 +150,43 @@ impl Session {
             subscribed.ended = true;
         }
         self.forget_if_done(key);
+    }
+
+    /// What the user may do in the vhost now.
+    #[inline]
+    pub fn access(&mut self) -> &Arc<Access> {
+        if self.access.generation() != self.broker.access_generation() {
+            self.access = self.broker.access(&self.user, &self.vhost.name);
+        }
+        &self.access
+    }
+
+    /// Checks that the user may do this.
+    ///
+    /// # Errors
+    /// 403, blaming `method`.
+    pub fn permit(
+        &mut self,
+        operation: Operation,
+        resource: Resource<'_>,
+        method: MethodId,
+    ) -> Result<(), Exception> {
+        let permitted = self.access().check(operation, resource);
+        permitted.map_err(|error| Exception::of(&error, method))
+    }
+
+    /// Checks that the user may make or take away a binding.
+    ///
+    /// # Errors
+    /// 403, blaming `method`.
+    pub fn permit_bind(
+        &mut self,
+        request: &BindingRequest,
+        method: MethodId,
+    ) -> Result<(), Exception> {
+        let access = Arc::clone(self.access());
+        let permitted = self.vhost.permit_bind(request, &access);
+        permitted.map_err(|error| Exception::of(&error, method))
     }
 
     /// Holds the answers back until a declaration is on disk.

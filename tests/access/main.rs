@@ -10,6 +10,8 @@
 )]
 
 mod logins;
+mod permissions;
 mod served;
 #[path = "../support/mod.rs"]
 mod support;
+mod topic_permissions;

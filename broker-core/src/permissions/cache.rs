@@ -30,6 +30,11 @@ impl Broker {
         self.access.generation.load(Ordering::Acquire)
     }
 
+    /// Whether the user has permissions in the vhost at all.
+    pub fn may_access(&self, user: &str, vhost: &str) -> bool {
+        self.access(&user.into(), &vhost.into()).may_open()
+    }
+
     /// What a user may do in a vhost.
     pub fn access(&self, user: &Arc<str>, vhost: &Arc<str>) -> Arc<Access> {
         let key = (Arc::clone(user), Arc::clone(vhost));

@@ -106,13 +106,19 @@ impl Vhost {
                 "operation not permitted on the default exchange".to_owned(),
             ));
         }
-        if !to_exchange && direct_reply::is_reply_queue(&request.destination) {
-            return Err(Error::AccessRefused(
-                "cannot bind or unbind to a volatile (direct reply-to) queue".to_owned(),
-            ));
-        }
-        Ok(())
+        check_not_volatile(request)
     }
+}
+
+/// Nothing can be bound to a direct reply-to address.
+pub(super) fn check_not_volatile(request: &BindingRequest) -> Result<(), Error> {
+    let to_queue = request.destination_kind == DestinationKind::Queue;
+    if to_queue && direct_reply::is_reply_queue(&request.destination) {
+        return Err(Error::AccessRefused(
+            "cannot bind or unbind to a volatile (direct reply-to) queue".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 impl BindingRequest {

@@ -227,12 +227,7 @@ impl Vhost {
     pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Ticket, Error> {
         let name = strip_line_ends(name);
         check_not_default(&name)?;
-        if name.starts_with("amq.") {
-            let text = self.exchange_text(&name);
-            return Err(Error::AccessRefused(format!(
-                "deletion of system {text} not allowed"
-            )));
-        }
+        check_deletable(&name, self)?;
         let mut turn = self.turn();
         let Some(exchange) = self.exchange(&name) else {
             return Ok(self.written(true));
@@ -357,7 +352,18 @@ impl Destination {
     }
 }
 
-fn check_not_default(name: &str) -> Result<(), Error> {
+/// Refuses to delete what every vhost has.
+pub(super) fn check_deletable(name: &str, vhost: &Vhost) -> Result<(), Error> {
+    if name.starts_with("amq.") {
+        let text = vhost.exchange_text(name);
+        return Err(Error::AccessRefused(format!(
+            "deletion of system {text} not allowed"
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn check_not_default(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(Error::AccessRefused(
             "operation not permitted on the default exchange".to_owned(),

@@ -10,6 +10,7 @@ mod death_header;
 mod default_queue_type;
 mod direct_reply;
 mod exchanges;
+mod permitted;
 mod policies;
 mod queues;
 mod records;

@@ -8,10 +8,13 @@ use std::{
 use amqp_codec::{AMQPValue, FieldTable};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{Vhost, apply::NewQueue, check_exchange_name, check_name, records, strip_line_ends};
+use super::{
+    Vhost, apply::NewQueue, check_name, permitted::check_forwarding, records, strip_line_ends,
+};
 use crate::{
     Error,
     definitions::Expect,
+    permissions::{Access, Operation, Resource},
     queue::{
         ConnectionId, Queue, QueueArguments, Work,
         arguments::{assert_queue_arguments_equivalent, inequivalent_attribute},
@@ -49,8 +52,21 @@ impl Vhost {
     /// inequivalent redeclaration.
     pub fn declare_queue(
         &self,
+        declaration: QueueDeclaration,
+        by: ConnectionId,
+    ) -> Result<(Arc<Queue>, Ticket), Error> {
+        self.declare_queue_as(declaration, by, &Access::unlimited(&self.name))
+    }
+
+    /// The same for a client, who may not do everything.
+    ///
+    /// # Errors
+    /// As [`Self::declare_queue`], and 403 without permission.
+    pub fn declare_queue_as(
+        &self,
         mut declaration: QueueDeclaration,
         by: ConnectionId,
+        access: &Access,
     ) -> Result<(Arc<Queue>, Ticket), Error> {
         declaration.name = strip_line_ends(&declaration.name);
         // RabbitMQ: an exclusive queue cannot outlive its connection, so it is never durable.
@@ -62,9 +78,15 @@ impl Vhost {
             declaration.name = server_named(&prefix)?;
         } else {
             check_name("queue", &declaration.name)?;
-            if let Some(existing) = self.queue(&declaration.name) {
-                self.check_same(&existing, &declaration, by)?;
-            }
+        }
+        let resource = Resource::Queue(&declaration.name);
+        access.check(Operation::Configure, resource)?;
+        if let Some(existing) = self.queue(&declaration.name) {
+            self.check_same(&existing, &declaration, by)?;
+        } else {
+            let text = self.queue_text(&declaration.name);
+            let (arguments, key) = (&declaration.arguments, "x-dead-letter-exchange");
+            check_forwarding(access, resource, arguments, key, &text)?;
         }
         let arguments = self.check_arguments(&declaration, chosen)?;
         let mut turn = self.turn();
@@ -199,7 +221,6 @@ impl Vhost {
         server_named: bool,
     ) -> Result<QueueArguments, Error> {
         let text = self.queue_text(&declaration.name);
-        check_exchange_name(&declaration.arguments, "x-dead-letter-exchange", &text)?;
         let arguments = QueueArguments::parse(&declaration.arguments, &text)?;
         if server_named {
             arguments.check_server_named()?;
