@@ -65,7 +65,7 @@ pub fn persistent() -> AMQPProperties {
 /// How often the broker is killed: `LEVERET_TEST_KILLS`, or enough to meet what is rare now and then.
 fn kills() -> usize {
     let chosen = std::env::var("LEVERET_TEST_KILLS").ok();
-    chosen.and_then(|text| text.parse().ok()).unwrap_or(30)
+    chosen.and_then(|text| text.parse().ok()).unwrap_or(40)
 }
 
 /// How long a client of lapin (4.12) may take to notice that the broker is gone. It sometimes leaves a future pending
@@ -93,7 +93,7 @@ impl Clients {
 
     /// All of them work until the broker is killed after a random time.
     fn work(&mut self, broker: &mut Broker, random: &mut StdRng) {
-        let life = Duration::from_millis(random.random_range(20..500));
+        let life = Duration::from_millis(random.random_range(20..800));
         let (uri, address) = (broker.amqp_uri(), broker.amqp_address());
         let killed = Arc::new(AtomicBool::new(false));
         let (first, second) = (random.random(), random.random());

@@ -1,0 +1,53 @@
+//! What survives. The real binary is ended in good order and with `kill -9`, at random moments, and started again on the
+//! same data: what was confirmed is there, in order; what was settled stays away; a transaction happened whole or not at
+//! all; counts, flags and durable definitions come back.
+//!
+//! Moments come from a seed that a failing test prints; `LEVERET_TEST_SEED` repeats it, as far as the scheduling of
+//! processes lets it. `LEVERET_STORE_ENGINE` chooses the engine, `LEVERET_TEST_KILLS` the number of kills, and
+//! `LEVERET_TEST_SOAK` the minutes of the soak.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed step is a failed test, and its panic is the report"
+)]
+
+use std::time::SystemTime;
+
+use rand::{SeedableRng, rngs::StdRng};
+use support::{Broker, foreign_broker};
+
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod dead_letter;
+mod definitions;
+mod kill;
+mod ledger;
+mod mixed;
+mod purge;
+mod restart;
+mod transactions;
+
+/// A broker of our own; another one cannot be killed from here.
+fn mortal_broker() -> Option<Broker> {
+    if foreign_broker() {
+        eprintln!("not run against another broker: it cannot be killed from here");
+        return None;
+    }
+    Some(Broker::start())
+}
+
+fn random() -> StdRng {
+    let chosen = std::env::var("LEVERET_TEST_SEED").ok();
+    let seed = chosen
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            now.expect("a clock after 1970").as_nanos() as u64
+        });
+    eprintln!("LEVERET_TEST_SEED={seed}");
+    StdRng::seed_from_u64(seed)
+}
