@@ -108,7 +108,7 @@ impl Memory {
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         let total = system.total_memory();
         let mut memory = Self {
-            limit: memory_limit(limit, total),
+            limit: limit.bytes(total),
             system,
             process: Pid::from_u32(std::process::id()),
         };
@@ -145,13 +145,6 @@ pub async fn run(mut watch: Watch) {
     }
 }
 
-fn memory_limit(limit: MemoryLimit, total: u64) -> u64 {
-    match limit {
-        MemoryLimit::Bytes(bytes) => bytes,
-        MemoryLimit::Fraction(fraction) => (total as f64 * fraction) as u64,
-    }
-}
-
 /// What an ordinary user's process may still write there.
 fn free_bytes(path: &Path) -> io::Result<u64> {
     let file_system = rustix::fs::statvfs(path)?;
@@ -164,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_fraction_is_of_the_machines_memory() {
-        assert_eq!(memory_limit(MemoryLimit::Fraction(0.5), 1000), 500);
-        assert_eq!(memory_limit(MemoryLimit::Bytes(7), 1000), 7);
+        assert_eq!(MemoryLimit::Fraction(0.5).bytes(1000), 500);
+        assert_eq!(MemoryLimit::Bytes(7).bytes(1000), 7);
     }
 }

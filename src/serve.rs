@@ -56,7 +56,12 @@ fn serve(config: &Config) -> Result<(), Error> {
         http: listen::bind("HTTP", &config.http.listen)?,
     };
     let clock = Clock::start();
-    let broker = stores::open(data_dir.path(), config.store.engine, &first_start(config))?;
+    let broker = stores::open(
+        data_dir.path(),
+        config.store.engine,
+        &config.memory,
+        &first_start(config),
+    )?;
     // Before anybody can connect: who publishes to a broker that is short of something is to hear it at once.
     let mut watch = Watch::new(Arc::clone(&broker), data_dir.path(), &config.alarms);
     watch.check();

@@ -3,7 +3,7 @@
 mod feed;
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, OnceLock, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -17,6 +17,7 @@ use crate::{
     definitions::{Definitions, Kind},
     liveness::Liveness,
     outbox::{Event, Outbox},
+    paging::{Pager, Surroundings},
     permissions::AccessCache,
     queue::{ConnectionId, Expiries, Millis, Queue, Work},
     store::{MessageStore, QueueId},
@@ -85,16 +86,22 @@ impl Broker {
         definitions: Arc<dyn Definitions>,
         _now: Millis,
     ) -> Result<Arc<Self>, Error> {
-        Self::start_with(store, definitions, &FirstStart::default())
+        Self::start_with(
+            store,
+            definitions,
+            Pager::unlimited(),
+            &FirstStart::default(),
+        )
     }
 
-    /// The same, with another vhost and user at first start.
+    /// The same, with a bound for the memory of queued messages, and with another vhost and user at first start.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(
         store: Arc<dyn MessageStore>,
         definitions: Arc<dyn Definitions>,
+        pager: Arc<Pager>,
         first: &FirstStart,
     ) -> Result<Arc<Self>, Error> {
         let broker = Arc::new(Self {
@@ -105,6 +112,7 @@ impl Broker {
                 store,
                 definitions,
                 expiries: Arc::new(Expiries::default()),
+                pager,
             },
             alarms: Mutex::default(),
             accounts: Accounts::default(),
@@ -114,6 +122,8 @@ impl Broker {
         if broker.shared.definitions.list(Kind::Vhost).is_empty() {
             broker.first_start(first)?;
         }
+        let surroundings: Weak<dyn Surroundings> = Arc::<Self>::downgrade(&broker);
+        broker.shared.pager.attach(surroundings);
         let feed = Feed::of(&broker);
         broker.shared.definitions.watch(Arc::clone(&feed) as _);
         feed.recover()?;
@@ -125,6 +135,11 @@ impl Broker {
     /// Where messages are kept.
     pub fn store(&self) -> &Arc<dyn MessageStore> {
         &self.shared.store
+    }
+
+    /// The memory of queued messages.
+    pub fn pager(&self) -> &Pager {
+        &self.shared.pager
     }
 
     /// Where declarations are kept.
@@ -261,6 +276,7 @@ impl Broker {
 
     /// Makes everything durable and stops the stores.
     pub fn close(&self) {
+        self.shared.pager.close();
         self.shared.store.close();
         self.shared.definitions.close();
     }
@@ -298,6 +314,18 @@ impl Broker {
             .collect();
         self.shared.store.append(&mut batch);
         Ok(())
+    }
+}
+
+impl Surroundings for Broker {
+    fn bury(&self, queue: &Queue, now: Millis, work: &mut Work) {
+        self.bury_from(queue, now, work);
+    }
+
+    fn for_each_queue(&self, each: &mut dyn FnMut(&Arc<Queue>)) {
+        for vhost in self.vhosts() {
+            vhost.for_each_queue(&mut *each);
+        }
     }
 }
 

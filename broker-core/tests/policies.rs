@@ -135,7 +135,7 @@ fn text(text: &str) -> AMQPValue {
 fn bodies(queue: &Arc<Queue>, now: Millis) -> Vec<String> {
     let mut bodies = Vec::new();
     let mut work = Work::default();
-    while let Some((entry, _)) = queue.get(true, now, &mut work) {
+    while let Ok(Some((entry, _))) = queue.get(true, now, &mut work) {
         bodies.push(String::from_utf8_lossy(entry.message.body()).into_owned());
     }
     bodies

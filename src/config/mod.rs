@@ -41,6 +41,8 @@ pub struct Config {
     pub http: Http,
     /// Durable messages.
     pub store: Store,
+    /// What may be kept in memory.
+    pub memory: Memory,
     /// Limits of memory and disk.
     pub alarms: Alarms,
     /// Log lines.
@@ -102,6 +104,14 @@ pub enum Engine {
     Sled,
 }
 
+/// Options of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// What messages that wait in queues may take.
+    pub message_budget: MemoryLimit,
+}
+
 /// Options of the resource alarms.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,6 +130,16 @@ pub enum MemoryLimit {
     Bytes(u64),
     /// A part of the machine's memory, above 0 and at most 1.
     Fraction(f64),
+}
+
+impl MemoryLimit {
+    /// The amount in bytes, where there are `total`.
+    pub fn bytes(self, total: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Fraction(fraction) => (total as f64 * fraction) as u64,
+        }
+    }
 }
 
 /// Options of the log.

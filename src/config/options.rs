@@ -163,6 +163,14 @@ pub const OPTIONS: &[ConfigOption] = &[
         meaning: "What keeps durable messages on disk.",
     },
     ConfigOption {
+        key: "memory.message_budget",
+        default: "0.25",
+        kind: Kind::BytesOrFraction,
+        flag: None,
+        meaning: "Memory that messages may take while they wait in queues: a number of bytes, or a part of the memory \
+                  of the machine or container. What is more lies on disk only and is read back when consumers want it.",
+    },
+    ConfigOption {
         key: "alarms.memory_limit",
         default: "0.6",
         kind: Kind::BytesOrFraction,

@@ -38,7 +38,7 @@ fn markdown(option: &ConfigOption) -> String {
 }
 
 const PAGE_START: &str = "\
-<!-- Generated from src/config/options.rs: UPDATE_DOCS=1 cargo test --bin leveret configuration_page -->
+<!-- Generated from src/config/options.rs: UPDATE_DOCS=1 cargo test --lib configuration_page -->
 # Configuration
 
 Leveret runs without any configuration. Values come from four places, the later one counting:

@@ -285,7 +285,7 @@ fn configuration_page_is_up_to_date() {
     let found = std::fs::read_to_string(path).unwrap();
     assert!(
         found == expected,
-        "run: UPDATE_DOCS=1 cargo test --bin leveret configuration_page"
+        "run: UPDATE_DOCS=1 cargo test --lib configuration_page"
     );
 }
 

@@ -111,10 +111,17 @@ impl Channel {
             prefetch: self.prefetch,
             priority: arguments.priority,
         };
-        let Some(handle) = queue.consume(subscription, method.exclusive) else {
-            session.end(key);
-            let text = format!("{text} in exclusive use");
-            return Err(Exception::access_refused(&text, id));
+        let handle = match queue.consume(subscription, method.exclusive) {
+            Ok(Some(handle)) => handle,
+            Ok(None) => {
+                session.end(key);
+                let text = format!("{text} in exclusive use");
+                return Err(Exception::access_refused(&text, id));
+            }
+            Err(error) => {
+                session.end(key);
+                return Err(Exception::of(&error, id));
+            }
         };
         if let Some(subscribed) = session.subscription(key) {
             subscribed.source = Source::Queue(Arc::clone(queue), Some(handle));
@@ -166,6 +173,7 @@ impl Channel {
         let queue = session.open_queue(&name, id)?;
         let got = queue.get(method.no_ack, batch.now, &mut batch.work);
         session.vhost.bury(batch.now, &mut batch.work);
+        let got = got.map_err(|error| Exception::of(&error, id))?;
         let Some((entry, remaining)) = got else {
             let answer = AMQPMethod::GetEmpty(basic::GetEmpty {});
             session.send(self.number, AMQPClass::Basic(answer), batch);

@@ -254,7 +254,8 @@ pub fn start(store: &Arc<MemoryStore>, definitions: &Arc<MemoryDefinitions>) -> 
 /// The places and keys of a queue's persistent messages. At time 0 nothing has expired yet.
 fn contents(queue: &Arc<Queue>) -> Vec<(u64, String)> {
     let mut work = Work::default();
-    let entries = std::iter::from_fn(|| queue.get(false, 0, &mut work));
+    let entries =
+        std::iter::from_fn(|| queue.get(false, 0, &mut work).expect("messages in memory"));
     let persistent = entries.filter(|(entry, _)| entry.message.persistent());
     persistent
         .map(|(entry, _)| {

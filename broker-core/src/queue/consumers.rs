@@ -204,6 +204,11 @@ impl Consumers {
         })
     }
 
+    /// Whether a consumer may want more: one that has not been refused since it got credit or room.
+    pub fn any_waits(&self) -> bool {
+        self.rings.iter().any(|ring| !ring.members.is_empty())
+    }
+
     /// Finds the consumer whose turn it is and takes its credit; `None` when nobody can take a message.
     pub fn offer(&mut self) -> Option<Offer> {
         let Self {

@@ -38,4 +38,10 @@ pub struct Effects {
     /// To be dead-lettered after the lock is released. The store still holds them: leaving this queue and entering the
     /// next is one batch.
     pub dead: Vec<(Entry, DeadReason)>,
+    /// The messages at the front lie on disk and somebody waits for them: a reader thread is to load them.
+    pub load: bool,
+    /// The queue is too long, and the messages that have to go lie on disk: the caller is to load them.
+    pub excess: bool,
+    /// Messages in memory that the queue has paged out. Freed after the lock is released.
+    pub forgotten: Vec<Entry>,
 }

@@ -93,6 +93,7 @@ mod tests {
     use super::*;
     use crate::{
         message::Message,
+        paging::Pager,
         queue::{QueueArguments, QueueProperties, Work},
         store::{MemoryStore, QueueId},
     };
@@ -113,7 +114,8 @@ mod tests {
             }),
         };
         let store = Arc::new(MemoryStore::new());
-        Queue::new(QueueId(1), properties, store, Arc::clone(expiries))
+        let pager = Pager::unlimited();
+        Queue::new(QueueId(1), properties, store, Arc::clone(expiries), pager)
     }
 
     fn publish(queue: &Arc<Queue>, now: Millis) {
@@ -145,7 +147,8 @@ mod tests {
             queue.schedule(now);
             run(&expiries, now);
         }
-        assert!(queue.get(true, TTL - 1, &mut Work::default()).is_some());
+        let got = queue.get(true, TTL - 1, &mut Work::default());
+        assert!(got.unwrap().is_some());
         run(&expiries, TTL);
         assert_eq!(alarms(&expiries), [TTL + 500]);
         run(&expiries, TTL + 499);

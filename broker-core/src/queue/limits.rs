@@ -44,6 +44,16 @@ impl Limits {
         }
     }
 
+    /// The earliest moment at which a message may expire that entered at `enqueued_at` or later. Nobody knows what
+    /// messages with an expiration of their own say, so those may expire at once.
+    pub fn earliest_expiry(&self, enqueued_at: Millis, own: bool) -> Millis {
+        match (own, self.message_ttl) {
+            (true, _) => enqueued_at,
+            (false, Some(ttl)) => enqueued_at.saturating_add(ttl),
+            (false, None) => NEVER,
+        }
+    }
+
     /// Whether there is any length limit.
     pub fn length_limited(&self) -> bool {
         self.max_length != usize::MAX || self.max_bytes != usize::MAX

@@ -12,11 +12,15 @@ pub mod entry;
 pub mod expiries;
 pub mod incoming_bindings;
 pub mod limits;
+mod loading;
+pub mod page;
+pub mod page_in;
+pub mod page_out;
 pub mod state;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use amqp_codec::FieldTable;
@@ -30,11 +34,13 @@ pub use self::{
     entry::{Entry, Millis, NEVER},
     expiries::Expiries,
     incoming_bindings::{BindingKey, IncomingBindings},
+    page_out::Spilling,
     state::QueueState,
 };
 use self::{limits::Limits, state::Garbage};
 use crate::{
     message::Message,
+    paging::Pager,
     policy::{
         Matched, Setting,
         effective::{self},
@@ -105,6 +111,9 @@ pub struct Queue {
     state: Mutex<QueueState>,
     store: Arc<dyn MessageStore>,
     expiries: Arc<Expiries>,
+    pager: Arc<Pager>,
+    /// What its messages cost in memory, as the pager knows.
+    resident: AtomicUsize,
     /// The earliest moment for which `expiries` knows this queue.
     scheduled: AtomicU64,
     had_consumer: AtomicBool,
@@ -128,6 +137,10 @@ pub struct QueueCounts {
     pub consumers: usize,
     /// Bytes of the ready messages.
     pub ready_bytes: usize,
+    /// Ready messages that lie on disk only.
+    pub paged: usize,
+    /// What the ready messages cost in memory, in bytes.
+    pub resident_bytes: usize,
 }
 
 impl Queue {
@@ -137,20 +150,24 @@ impl Queue {
         properties: QueueProperties,
         store: Arc<dyn MessageStore>,
         expiries: Arc<Expiries>,
+        pager: Arc<Pager>,
     ) -> Arc<Self> {
         let limits = Limits::new(&properties.arguments);
         let configuration = Configuration {
             matched: Matched::default(),
             arguments: Arc::clone(&properties.arguments),
         };
+        let state = QueueState::new(id, properties.durable, limits, pager.chunk());
         Arc::new(Self {
             id,
-            state: Mutex::new(QueueState::new(id, properties.durable, limits)),
+            state: Mutex::new(state),
             properties,
             bindings: Mutex::default(),
             configuration: RwLock::new(configuration),
             store,
             expiries,
+            pager,
+            resident: AtomicUsize::new(0),
             scheduled: AtomicU64::new(NEVER),
             had_consumer: AtomicBool::new(false),
             exclusive_consumer: AtomicBool::new(false),
@@ -199,16 +216,10 @@ impl Queue {
 
     /// How much is in it, and who consumes.
     pub fn counts(&self) -> QueueCounts {
-        let state = self.state.lock();
-        QueueCounts {
-            ready: state.ready_count(),
-            unacknowledged: state.unacknowledged_count(),
-            consumers: state.consumer_count(),
-            ready_bytes: state.ready_bytes(),
-        }
+        self.state.lock().counts()
     }
 
-    /// Takes the queue's messages back from the store.
+    /// Takes over at start what the store holds. Nothing is read before somebody wants it.
     ///
     /// # Errors
     /// The store's.
@@ -216,18 +227,14 @@ impl Queue {
         let Some(backlog) = self.store.backlog(self.id)? else {
             return Ok(0);
         };
-        let (first, last) = (backlog.first, backlog.last);
         let mut state = self.state.lock();
-        self.store
-            .read(self.id, first, last, usize::MAX, &mut |stored| {
-                state.recover(stored);
-            })?;
-        let (count, expiry) = (state.ready_count(), state.next_expiry());
+        state.recover(&backlog);
+        let expiry = state.next_expiry();
         drop(state);
         if let Some(at) = expiry {
             self.schedule(at);
         }
-        Ok(count)
+        Ok(backlog.count)
     }
 
     /// Puts messages at the end and hands on what consumers can take. The indices of messages that a full queue
@@ -242,6 +249,7 @@ impl Queue {
         self.change(now, work, |state, effects| {
             state.publish(messages, now, effects, refused);
         });
+        self.make_room(now, work);
     }
 
     /// Puts a message in only if a consumer takes it at once; says whether one did.
@@ -289,6 +297,7 @@ impl Queue {
             }
             state.dispatch(now, effects);
         });
+        self.make_room(now, work);
     }
 
     /// Whether the queue would refuse this many messages with this many bytes of body between them, were they published
@@ -370,33 +379,31 @@ impl Queue {
             }
             state.dispatch(now, effects);
         });
-    }
-
-    /// Takes the first message, and says how many remain (`basic.get`).
-    pub fn get(
-        self: &Arc<Self>,
-        no_ack: bool,
-        now: Millis,
-        work: &mut Work,
-    ) -> Option<(Entry, usize)> {
-        self.change(now, work, |state, effects| {
-            let entry = state.get(no_ack, now, effects)?;
-            Some((entry, state.ready_count()))
-        })
+        self.make_room(now, work);
     }
 
     /// Starts a consumer, refused (`None`) when there is an exclusive one or this one would be exclusive beside others.
     /// Deliveries start with [`Self::dispatch`], so that the channel can answer `consume-ok` first.
-    pub fn consume(&self, subscription: Subscription, exclusive: bool) -> Option<ConsumerHandle> {
+    ///
+    /// # Errors
+    /// 541 when the queue's messages cannot be read.
+    pub fn consume(
+        &self,
+        subscription: Subscription,
+        exclusive: bool,
+    ) -> Result<Option<ConsumerHandle>, crate::Error> {
         let mut state = self.state.lock();
+        if let Some(damage) = state.damage() {
+            return Err(crate::Error::Internal(damage.to_string()));
+        }
         let occupied = self.exclusive_consumer.load(Ordering::Relaxed)
             || (exclusive && state.consumer_count() > 0);
         if occupied || state.is_deleted() {
-            return None;
+            return Ok(None);
         }
         self.exclusive_consumer.store(exclusive, Ordering::Relaxed);
         self.had_consumer.store(true, Ordering::Relaxed);
-        Some(state.add_consumer(subscription))
+        Ok(Some(state.add_consumer(subscription)))
     }
 
     /// Ends a consumer. Says whether an auto-delete queue is to go with it.
@@ -429,6 +436,7 @@ impl Queue {
     /// Drops all ready messages; says how many.
     pub fn purge(self: &Arc<Self>, now: Millis, work: &mut Work) -> usize {
         let mut garbage = Garbage::default();
+        self.expire_pages(now, work);
         self.change(now, work, |state, effects| {
             state.expire(now, effects);
             state.purge(effects, &mut garbage)
@@ -444,12 +452,7 @@ impl Queue {
     ) -> Result<usize, crate::Error> {
         let mut garbage = Garbage::default();
         self.change(0, work, |state, effects| {
-            check(&QueueCounts {
-                ready: state.ready_count(),
-                unacknowledged: state.unacknowledged_count(),
-                consumers: state.consumer_count(),
-                ready_bytes: state.ready_bytes(),
-            })?;
+            check(&state.counts())?;
             Ok(state.delete(effects, &mut garbage))
         })
     }
@@ -477,6 +480,7 @@ impl Queue {
         self.change(now, work, |state, effects| {
             state.expire(now, effects);
             state.drop_excess(effects);
+            state.leave_excess(effects);
         });
     }
 
@@ -484,7 +488,7 @@ impl Queue {
     /// other effects on.
     fn change<R>(
         self: &Arc<Self>,
-        _now: Millis,
+        now: Millis,
         work: &mut Work,
         change: impl FnOnce(&mut QueueState, &mut Effects) -> R,
     ) -> R {
@@ -495,7 +499,15 @@ impl Queue {
             work.ticket = work.ticket.max(ticket);
         }
         let expiry = state.next_expiry();
+        let over = self.account(&mut state, &mut work.effects);
         drop(state);
+        work.effects.forgotten.clear();
+        if over {
+            self.pager.relieve();
+        }
+        if std::mem::take(&mut work.effects.load) {
+            self.pager.load(self, now);
+        }
         for (entry, reason) in work.effects.dead.drain(..) {
             work.dead.push(Dead {
                 queue: Arc::clone(self),
@@ -529,5 +541,7 @@ fn give_back_credit(
     state.dispatch(now, effects);
 }
 
+#[cfg(test)]
+mod paging_tests;
 #[cfg(test)]
 mod tests;

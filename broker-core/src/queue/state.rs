@@ -5,66 +5,84 @@
 //! of `ready`, and a message comes back to its original position without moving the others. Unacknowledged deliveries
 //! are kept by the channels that owe an answer for them; the queue only counts them.
 //!
+//! When memory is short, and after a start, a part of the queue lies on disk only: behind `ready` come the
+//! [`pages`](super::page), which end in a tail in memory. `page_out.rs` says what may be forgotten, `page_in.rs` how it
+//! comes back. Without pages nothing of that costs anything.
+//!
 //! Every change is answered by *effects*: operations for the store and messages to dead-letter. The caller applies
 //! them.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
+    QueueCounts,
     consumers::{ConsumerHandle, Consumers, Subscription},
     effects::{DeadReason, Effects},
-    entry::{Entry, Millis},
+    entry::{Entry, Millis, NEVER},
     limits::Limits,
+    page::Pages,
 };
 use crate::{
     message::Message,
     outbox::Event,
-    store::{Operation, Position, QueueId, StoredMessage},
+    store::{Operation, Position, QueueId},
 };
 
 /// Room for messages that an empty queue keeps.
 const KEPT_READY: usize = 16 * 1024;
 
+/// Room for reserved places that a queue keeps.
+const KEPT_RESERVED: usize = 64;
+
 /// The contents and consumers of one queue.
 #[derive(Debug)]
 pub struct QueueState {
-    id: QueueId,
+    pub(super) id: QueueId,
     /// Whether persistent messages go to the store.
-    durable: bool,
-    limits: Limits,
-    ready: VecDeque<Entry>,
-    returned: BTreeMap<Position, Entry>,
-    ready_bytes: usize,
-    next_position: Position,
+    pub(super) durable: bool,
+    pub(super) limits: Limits,
+    /// By rising position.
+    pub(super) ready: VecDeque<Entry>,
+    pub(super) returned: BTreeMap<Position, Entry>,
+    /// What follows `ready`, once something lies on disk only.
+    pub(super) pages: Option<Box<Pages>>,
+    /// Moves whenever the first page begins elsewhere than before: what was read under another one is not what comes
+    /// next.
+    pub(super) epoch: u64,
+    /// Bytes of all bodies that wait, on disk or not.
+    pub(super) ready_bytes: usize,
+    pub(super) next_position: Position,
     unacknowledged: usize,
-    /// Places that were set aside and are not taken yet.
-    reserved: usize,
-    /// The latest position that ever entered `ready`.
-    entered: Position,
-    /// A message took a reserved place after a later one had entered, so positions in `ready` do not only rise, or a
-    /// delivered message has its place between them.
-    disordered: bool,
-    consumers: Consumers,
+    /// Places that were set aside and are not taken yet, by rising position.
+    pub(super) reserved: VecDeque<Position>,
+    /// The latest position that was ever taken out of `ready`. At or before it, what waits has delivered messages
+    /// between it.
+    pub(super) taken: Position,
+    pub(super) consumers: Consumers,
+    /// Bytes of messages that are loaded at once.
+    pub(super) chunk: usize,
     /// Set once the queue was deleted: late publishes and requeues are dropped.
-    deleted: bool,
+    pub(super) deleted: bool,
 }
 
 impl QueueState {
-    /// An empty queue.
-    pub fn new(id: QueueId, durable: bool, limits: Limits) -> Self {
+    /// An empty queue, which loads `chunk` bytes of messages at once when they lie on disk.
+    pub fn new(id: QueueId, durable: bool, limits: Limits, chunk: usize) -> Self {
         Self {
             id,
             durable,
             limits,
             ready: VecDeque::new(),
             returned: BTreeMap::new(),
+            pages: None,
+            epoch: 0,
             ready_bytes: 0,
             next_position: 1,
             unacknowledged: 0,
-            reserved: 0,
-            entered: 0,
-            disordered: false,
+            reserved: VecDeque::new(),
+            taken: 0,
             consumers: Consumers::default(),
+            chunk,
             deleted: false,
         }
     }
@@ -75,9 +93,22 @@ impl QueueState {
         self.limits = limits;
     }
 
+    /// How much is in it, and who consumes.
+    pub fn counts(&self) -> QueueCounts {
+        QueueCounts {
+            ready: self.ready_count(),
+            unacknowledged: self.unacknowledged,
+            consumers: self.consumers.len(),
+            ready_bytes: self.ready_bytes,
+            paged: self.pages.as_ref().map_or(0, |pages| pages.count),
+            resident_bytes: self.resident(),
+        }
+    }
+
     /// Messages that wait for a consumer.
     pub fn ready_count(&self) -> usize {
-        self.ready.len() + self.returned.len()
+        let paged = self.pages.as_ref().map_or(0, |p| p.count + p.tail.len());
+        self.ready.len() + self.returned.len() + paged
     }
 
     /// Bytes of the bodies that wait for a consumer, as `x-max-length-bytes` counts them.
@@ -105,30 +136,22 @@ impl QueueState {
         self.deleted
     }
 
-    /// Takes a message back from the store at start.
-    pub fn recover(&mut self, stored: StoredMessage) {
-        self.next_position = self.next_position.max(stored.position.saturating_add(1));
-        let entry = self.restored(stored);
-        self.push(entry);
-    }
-
-    /// A message as it was before it was read back.
-    fn restored(&self, stored: StoredMessage) -> Entry {
-        Entry {
-            position: stored.position,
-            expires_at: self.limits.expiry(&stored.message, stored.enqueued_at),
-            message: stored.message,
-            delivery_count: stored.delivery_count,
-            stored: true,
-            redelivered: stored.redelivered,
-        }
-    }
-
     /// Sets a place aside for a message whose record goes to the store in one batch with other queues' records. To be
     /// followed by [`Self::insert`].
     pub fn reserve(&mut self) -> Position {
-        self.reserved += 1;
-        self.take_position()
+        let position = self.take_position();
+        self.reserved.push_back(position);
+        position
+    }
+
+    /// Those who reserve insert in the same order, mostly: the place is found at the front.
+    fn unreserve(&mut self, position: Position) {
+        if let Ok(index) = self.reserved.binary_search(&position) {
+            self.reserved.remove(index);
+        }
+        if self.reserved.is_empty() {
+            self.reserved.shrink_to(KEPT_RESERVED);
+        }
     }
 
     fn take_position(&mut self) -> Position {
@@ -150,7 +173,7 @@ impl QueueState {
         now: Millis,
         effects: &mut Effects,
     ) {
-        self.reserved = self.reserved.saturating_sub(1);
+        self.unreserve(position);
         if self.deleted {
             return;
         }
@@ -162,7 +185,7 @@ impl QueueState {
             self.refuse(entry.message, now, effects);
             return;
         }
-        self.push(entry);
+        self.push_in_order(entry);
         if self.limits.length_limited() {
             self.dispatch(now, effects);
             self.drop_excess(effects);
@@ -213,6 +236,7 @@ impl QueueState {
             self.expire(now, effects);
             return;
         }
+        let mut delivered = false;
         loop {
             self.consumers.begin();
             // What expires at this very moment may still go to a consumer that waits: a time to live of 0 means now or
@@ -229,6 +253,7 @@ impl QueueState {
                     self.unacknowledged += 1;
                 }
                 self.consumers.stage(&offer, entry);
+                delivered = true;
             }
             let mut lost = Vec::new();
             let again = self.consumers.flush(&mut lost);
@@ -241,6 +266,7 @@ impl QueueState {
             }
         }
         self.expire(now, effects);
+        self.read_ahead(delivered, effects);
         if self.ready.is_empty() && self.ready.capacity() > KEPT_READY {
             self.ready = VecDeque::new();
         }
@@ -248,7 +274,11 @@ impl QueueState {
 
     /// Drops or dead-letters what has expired at the front. Returns whether a live message is there.
     pub fn expire(&mut self, now: Millis, effects: &mut Effects) -> bool {
-        self.expire_before(now.saturating_add(1), effects)
+        let live = self.expire_before(now.saturating_add(1), effects);
+        if !live && self.page_expires(now) {
+            self.ask_for_load(effects);
+        }
+        live
     }
 
     fn expire_before(&mut self, limit: Millis, effects: &mut Effects) -> bool {
@@ -266,14 +296,18 @@ impl QueueState {
         }
     }
 
-    /// When the message at the front expires, if there is one that does.
+    /// When the message at the front expires, if there is one that does. If it lies on disk, the moment at which it has
+    /// to be looked at.
     pub fn next_expiry(&self) -> Option<Millis> {
-        self.front()
-            .map(|e| e.expires_at)
-            .filter(|&at| at != super::entry::NEVER)
+        let next = match self.front() {
+            Some(entry) => entry.expires_at,
+            None => self.loadable()?.expires,
+        };
+        (next != NEVER).then_some(next)
     }
 
-    /// Takes the first message for `basic.get`, and counts it as unacknowledged unless `no_ack`.
+    /// Takes the first message for `basic.get`, and counts it as unacknowledged unless `no_ack`. `None` also when it
+    /// lies on disk ([`Self::next_load`]).
     pub fn get(&mut self, no_ack: bool, now: Millis, effects: &mut Effects) -> Option<Entry> {
         self.expire(now, effects);
         let mut entry = self.pop()?;
@@ -355,26 +389,59 @@ impl QueueState {
             effects.operations.extend(entry.settlement(self.id));
         }
         self.settle_ready(effects);
-        garbage.ready = std::mem::take(&mut self.ready);
-        garbage.returned = std::mem::take(&mut self.returned);
-        self.ready_bytes = 0;
+        self.clear(garbage);
         count
     }
 
-    /// Takes all of `ready` out of the store: one range where the range holds nothing else.
+    fn clear(&mut self, garbage: &mut Garbage) {
+        garbage.ready = std::mem::take(&mut self.ready);
+        garbage.returned = std::mem::take(&mut self.returned);
+        garbage.pages = self.pages.take();
+        self.epoch += 1;
+        self.ready_bytes = 0;
+    }
+
+    /// Takes everything that was never delivered out of the store. Up to the latest place that was ever delivered,
+    /// that is message by message (few came late to reserved places there); behind it everything waits here but what
+    /// is to take a reserved place, so it is one range and one more for each of those.
     fn settle_ready(&mut self, effects: &mut Effects) {
-        if self.disordered || self.reserved > 0 {
-            let settled = self.ready.iter().filter_map(|e| e.settlement(self.id));
-            effects.operations.extend(settled);
-        } else if let (Some(first), Some(last)) = (self.ready.front(), self.ready.back())
-            && self.durable
-        {
-            effects.operations.push(Operation::SettleRange {
-                queue: self.id,
-                from: first.position,
-                to: last.position,
-            });
+        if !self.durable {
+            return;
         }
+        let late = self.ready.partition_point(|e| e.position <= self.taken);
+        let settled = self.ready.iter().take(late);
+        effects
+            .operations
+            .extend(settled.filter_map(|e| e.settlement(self.id)));
+        let Some(last) = self.last_position().filter(|&last| last > self.taken) else {
+            return;
+        };
+        let mut range = |from, to| {
+            if from <= to {
+                let queue = self.id;
+                let range = Operation::SettleRange { queue, from, to };
+                effects.operations.push(range);
+            }
+        };
+        let mut from = self.taken + 1;
+        if let Some(first) = self.ready.get(late) {
+            from = from.max(first.position);
+        }
+        for &place in &self.reserved {
+            if (from..=last).contains(&place) {
+                range(from, place.saturating_sub(1));
+                from = place + 1;
+            }
+        }
+        range(from, last);
+    }
+
+    /// The last place of all that was never delivered.
+    fn last_position(&self) -> Option<Position> {
+        let paged = self.pages.as_ref();
+        let tail = paged.and_then(|p| Some(p.tail.back()?.position));
+        tail.or_else(|| paged.and_then(|p| p.last_position()))
+            .or_else(|| Some(self.ready.back()?.position))
     }
 
     /// Ends the queue: its consumers hear of it, and the number of ready messages that went with it is returned. The
@@ -382,21 +449,23 @@ impl QueueState {
     /// the same time either prevents it or finds it in its outbox.
     pub fn delete(&mut self, effects: &mut Effects, garbage: &mut Garbage) -> usize {
         let count = self.ready_count();
-        garbage.ready = std::mem::take(&mut self.ready);
-        garbage.returned = std::mem::take(&mut self.returned);
-        self.ready_bytes = 0;
+        self.clear(garbage);
         self.deleted = true;
         if self.durable {
             effects
                 .operations
                 .push(Operation::DeleteQueue { queue: self.id });
         }
+        self.cancel_consumers();
+        count
+    }
+
+    pub(super) fn cancel_consumers(&mut self) {
         for subscription in self.consumers.subscriptions() {
             let gone = Event::ConsumerCancelled(subscription.key);
             subscription.outbox.post(gone);
         }
         self.consumers = Consumers::default();
-        count
     }
 
     fn entry_at(&self, position: Position, message: Message, now: Millis, stored: bool) -> Entry {
@@ -411,13 +480,31 @@ impl QueueState {
     }
 
     fn push(&mut self, entry: Entry) {
-        if self.ready.is_empty() && self.reserved == 0 {
-            self.disordered = false;
+        let bytes = entry.message.body().len();
+        self.ready_bytes += bytes;
+        match &mut self.pages {
+            None => self.ready.push_back(entry),
+            Some(pages) => {
+                pages.tail_bytes += bytes;
+                pages.tail.push_back(entry);
+            }
         }
-        self.disordered |= entry.position < self.entered;
-        self.entered = self.entered.max(entry.position);
-        self.ready_bytes += entry.message.body().len();
-        self.ready.push_back(entry);
+    }
+
+    /// Puts a message where its position belongs: later ones may have entered since the place was reserved. Nothing is
+    /// paged out beyond a reserved place, so it never belongs into a page.
+    fn push_in_order(&mut self, entry: Entry) {
+        let bytes = entry.message.body().len();
+        self.ready_bytes += bytes;
+        let row = match &mut self.pages {
+            None => &mut self.ready,
+            Some(pages) => {
+                pages.tail_bytes += bytes;
+                &mut pages.tail
+            }
+        };
+        let index = row.partition_point(|other| other.position < entry.position);
+        row.insert(index, entry);
     }
 
     fn put_back(&mut self, entry: Entry) {
@@ -428,14 +515,21 @@ impl QueueState {
         self.returned.insert(entry.position, entry);
     }
 
-    fn front(&self) -> Option<&Entry> {
+    pub(super) fn front(&self) -> Option<&Entry> {
         self.returned.values().next().or_else(|| self.ready.front())
     }
 
     fn pop(&mut self) -> Option<Entry> {
         let entry = match self.returned.pop_first() {
             Some((_, entry)) => entry,
-            None => self.ready.pop_front()?,
+            None => {
+                let entry = self.ready.pop_front()?;
+                self.taken = self.taken.max(entry.position);
+                if let Some(pages) = &mut self.pages {
+                    pages.front_bytes -= entry.message.body().len();
+                }
+                entry
+            }
         };
         self.ready_bytes -= entry.message.body().len();
         Some(entry)
@@ -447,7 +541,10 @@ impl QueueState {
             return;
         }
         while self.limits.exceeded(self.ready_count(), self.ready_bytes) {
-            let Some(entry) = self.pop() else { return };
+            let Some(entry) = self.pop() else {
+                effects.excess = matches!(self.next_load(), Ok(Some(_)));
+                return;
+            };
             self.bury(entry, DeadReason::MaxLength, effects);
         }
     }
@@ -473,4 +570,5 @@ impl QueueState {
 pub struct Garbage {
     ready: VecDeque<Entry>,
     returned: BTreeMap<Position, Entry>,
+    pages: Option<Box<Pages>>,
 }

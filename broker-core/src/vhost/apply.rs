@@ -123,8 +123,14 @@ impl Vhost {
             table: declaration.arguments,
             arguments: Arc::new(new.arguments),
         };
-        let (store, expiries) = (&self.shared.store, &self.shared.expiries);
-        let queue = Queue::new(id, properties, Arc::clone(store), Arc::clone(expiries));
+        let shared = &self.shared;
+        let queue = Queue::new(
+            id,
+            properties,
+            Arc::clone(&shared.store),
+            Arc::clone(&shared.expiries),
+            Arc::clone(&shared.pager),
+        );
         self.configure_queue(&queue);
         let name = Arc::clone(queue.name());
         self.queues.insert(name, Arc::clone(&queue));

@@ -106,6 +106,7 @@ mod tests {
         let shared = Shared {
             store: Arc::new(MemoryStore::new()),
             definitions: Arc::new(MemoryDefinitions::new()),
+            pager: crate::paging::Pager::unlimited(),
             expiries: Arc::default(),
         };
         let vhost = Vhost::new("/".into(), shared);

@@ -41,6 +41,7 @@ use crate::{
     Error,
     definitions::Definitions,
     exchange::RoutingTable,
+    paging::Pager,
     policy::Policies,
     queue::{Expiries, Queue},
     store::{MessageStore, Ticket},
@@ -57,6 +58,8 @@ pub struct Shared {
     pub definitions: Arc<dyn Definitions>,
     /// Queues with a coming expiry.
     pub expiries: Arc<Expiries>,
+    /// The memory of queued messages.
+    pub pager: Arc<Pager>,
 }
 
 /// A virtual host.

@@ -6,6 +6,7 @@ use amqp_codec::FieldArray;
 
 use super::*;
 use crate::{
+    paging::Pager,
     queue::{Entry, NEVER, Queue, QueueProperties},
     store::{MemoryStore, QueueId},
 };
@@ -21,7 +22,8 @@ fn queue(name: &str) -> Arc<Queue> {
         arguments: Default::default(),
     };
     let store = Arc::new(MemoryStore::new());
-    Queue::new(QueueId(1), properties, store, Arc::default())
+    let pager = Pager::unlimited();
+    Queue::new(QueueId(1), properties, store, Arc::default(), pager)
 }
 
 fn dead(message: &Message, queue_name: &str, reason: DeadReason) -> Dead {

@@ -1,0 +1,122 @@
+//! The thread that brings the memory of queued messages back under the budget, wherever they are.
+//!
+//! It goes over all queues: first over those with much in memory, then over smaller ones, and stops as soon as there is
+//! room. Only it writes to the spill.
+
+use std::{
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Pager;
+use crate::queue::Queue;
+
+/// Queues with less in memory than this are left alone until those with more were not enough.
+const LEVELS: [usize; 3] = [1024 * 1024, 32 * 1024, 1];
+
+/// How long it rests after it has found too little to page out.
+const REST: Duration = Duration::from_millis(200);
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is no thread.
+    #[default]
+    Idle,
+    /// There is one.
+    Working,
+    Closed,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// The thread, while there is one.
+#[derive(Default)]
+pub(super) struct Evictor {
+    shared: Arc<Shared>,
+}
+
+impl Evictor {
+    /// Starts the thread unless it runs.
+    pub(super) fn wake(&self, pager: &Arc<Pager>) {
+        let mut state = self.shared.state.lock();
+        if *state != State::Idle {
+            return;
+        }
+        let (shared, weak) = (Arc::clone(&self.shared), Arc::downgrade(pager));
+        let thread = thread::Builder::new().name("page-out".to_owned());
+        match thread.spawn(move || shared.work(&weak)) {
+            Ok(_) => *state = State::Working,
+            Err(error) => tracing::error!("cannot start the thread that pages out: {error}"),
+        }
+    }
+
+    /// Ends the thread.
+    pub(super) fn close(&self) {
+        *self.shared.state.lock() = State::Closed;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Evictor {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    /// Works until there is room, and rests now and then while there is none to be made.
+    fn work(&self, pager: &Weak<Pager>) {
+        loop {
+            let Some(pager) = pager.upgrade() else { return };
+            pager.evict();
+            let over = pager.is_over();
+            drop(pager);
+            let mut state = self.state.lock();
+            if over && *state == State::Working {
+                self.changed.wait_for(&mut state, REST);
+            } else if *state == State::Working {
+                *state = State::Idle;
+            }
+            if *state != State::Working {
+                return;
+            }
+        }
+    }
+}
+
+impl Pager {
+    /// What is aimed at: somewhat below the budget, so that there is not always something to do.
+    fn target(&self) -> usize {
+        self.budget - self.budget / 8
+    }
+
+    fn evict(&self) {
+        let Some(surroundings) = self.surroundings() else {
+            return;
+        };
+        for level in LEVELS {
+            // Names first: paging out takes its time, and the registries are not to be held up.
+            let mut queues: Vec<Weak<Queue>> = Vec::new();
+            surroundings.for_each_queue(&mut |queue| {
+                if queue.resident() >= level {
+                    queues.push(Arc::downgrade(queue));
+                }
+            });
+            for queue in queues {
+                if self.resident() <= self.target() {
+                    return;
+                }
+                if let Some(queue) = queue.upgrade() {
+                    queue.evict(&|| self.resident() <= self.target());
+                }
+            }
+        }
+    }
+}

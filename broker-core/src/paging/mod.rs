@@ -1,0 +1,147 @@
+//! The memory that queued messages may take, and the threads that keep to it.
+//!
+//! Every queue reports what its waiting messages cost in memory, once for each batch of changes. Above the budget,
+//! a queue that is published to forgets what the store can give back, at once and without I/O; what else has to go is
+//! the [evictor's](evictor) work. [Readers](readers) bring back what consumers are about to want. Both sorts of threads
+//! are started when there is something to do and end when there is not.
+
+mod evictor;
+mod readers;
+
+use std::sync::{
+    Arc, OnceLock, Weak,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use crate::{
+    queue::{Millis, Queue, Spilling, Work},
+    spill::Spill,
+};
+
+/// Bytes of messages that are loaded at once: few enough to read in a millisecond, enough that locks and wakes cost
+/// nothing. Less if the budget is very small.
+const CHUNK: usize = 512 * 1024;
+
+/// What the pager needs of the broker around it.
+pub trait Surroundings: Send + Sync {
+    /// Dead-letters what `work` has gathered from this queue.
+    fn bury(&self, queue: &Queue, now: Millis, work: &mut Work);
+
+    /// Calls `each` for every queue.
+    fn for_each_queue(&self, each: &mut dyn FnMut(&Arc<Queue>));
+}
+
+/// The budget of a broker, and who pages in and out.
+pub struct Pager {
+    /// In bytes, as [`cost`](crate::queue::page::cost) reckons.
+    budget: usize,
+    resident: AtomicUsize,
+    spill: Option<Spill>,
+    surroundings: OnceLock<Weak<dyn Surroundings>>,
+    readers: readers::Readers,
+    evictor: evictor::Evictor,
+}
+
+impl std::fmt::Debug for Pager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let resident = self.resident();
+        write!(f, "{resident} bytes in memory of {}", self.budget)
+    }
+}
+
+impl Pager {
+    /// A pager for messages that may take `budget` bytes of memory. Without a spill, what the store cannot give back
+    /// stays in memory.
+    pub fn new(budget: usize, spill: Option<Spill>) -> Arc<Self> {
+        Arc::new(Self {
+            budget,
+            resident: AtomicUsize::new(0),
+            spill,
+            surroundings: OnceLock::new(),
+            readers: readers::Readers::default(),
+            evictor: evictor::Evictor::default(),
+        })
+    }
+
+    /// A pager that pages nothing out.
+    pub fn unlimited() -> Arc<Self> {
+        Self::new(usize::MAX, None)
+    }
+
+    /// Tells it of the broker, once that is there.
+    pub fn attach(&self, surroundings: Weak<dyn Surroundings>) {
+        // Only the first broker counts; there is no other.
+        let _ = self.surroundings.set(surroundings);
+    }
+
+    fn surroundings(&self) -> Option<Arc<dyn Surroundings>> {
+        self.surroundings.get()?.upgrade()
+    }
+
+    /// What all messages that wait in queues cost in memory, in bytes.
+    pub fn resident(&self) -> usize {
+        self.resident.load(Ordering::Relaxed)
+    }
+
+    /// What they may cost.
+    pub fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// Bytes of messages that a queue loads at once.
+    pub(crate) fn chunk(&self) -> usize {
+        CHUNK.min(self.budget / 4)
+    }
+
+    /// Where messages go that the store cannot give back.
+    pub(crate) fn spill(&self) -> Option<&Spill> {
+        self.spill.as_ref()
+    }
+
+    /// What a queue can do about such messages on a thread that must not write.
+    pub(crate) fn spilling(&self) -> Spilling {
+        match self.spill {
+            Some(_) => Spilling::Later,
+            None => Spilling::Never,
+        }
+    }
+
+    /// Notes that a queue's messages cost `after` now instead of `before`.
+    pub(crate) fn account(&self, before: usize, after: usize) {
+        if after > before {
+            self.resident.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.resident.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether messages cost more than they may.
+    pub(crate) fn is_over(&self) -> bool {
+        self.resident() > self.budget
+    }
+
+    /// Pages out until there is room again, on a thread of its own.
+    pub(crate) fn relieve(self: &Arc<Self>) {
+        self.evictor.wake(self);
+    }
+
+    /// Loads what `queue` has on disk, on one of the reader threads. `now` is when that was asked for.
+    pub(crate) fn load(self: &Arc<Self>, queue: &Arc<Queue>, now: Millis) {
+        self.readers.request(self, Arc::clone(queue), now);
+    }
+
+    fn run_load(&self, queue: &Arc<Queue>, now: Millis, work: &mut Work) {
+        queue.load(now, work);
+        if !work.dead.is_empty()
+            && let Some(surroundings) = self.surroundings()
+        {
+            surroundings.bury(queue, now, work);
+        }
+    }
+
+    /// Ends the threads.
+    pub fn close(&self) {
+        self.readers.close();
+        self.evictor.close();
+    }
+}

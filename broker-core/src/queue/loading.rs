@@ -1,0 +1,262 @@
+//! The I/O around a queue whose messages lie on disk, always without the queue's lock.
+//!
+//! Reader threads call [`Queue::load`], the evictor [`Queue::evict`]. Whoever cannot go on without the messages at the
+//! front (`basic.get`, a limit on the length, a purge that has to spare what has expired) loads them on its own thread.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{
+    Effects, Entry, Millis, Queue, QueueState, Work,
+    page::{Load, cost},
+    page_in::Damage,
+    page_out::{PageOut, PagedOut, Spilling},
+};
+use crate::Error;
+
+/// Of a queue that somebody consumes this much stays in memory, so that it is not read back at once.
+const KEPT: usize = 64 * 1024;
+
+/// Most loads that a publisher waits for.
+const MOST_LOADS: usize = 8;
+
+/// What `basic.get` finds under the lock.
+enum Got {
+    Message(Entry, usize),
+    Nothing,
+    OnDisk(Load),
+    Damage(Damage),
+}
+
+impl Queue {
+    /// Takes the first message, and says how many remain (`basic.get`).
+    ///
+    /// # Errors
+    /// 541 when the queue's messages cannot be read.
+    pub fn get(
+        self: &Arc<Self>,
+        no_ack: bool,
+        now: Millis,
+        work: &mut Work,
+    ) -> Result<Option<(Entry, usize)>, Error> {
+        let mut got = self.change(now, work, |state, effects| get(state, no_ack, now, effects));
+        loop {
+            match got {
+                Got::Message(entry, remaining) => return Ok(Some((entry, remaining))),
+                Got::Nothing => return Ok(None),
+                Got::Damage(damage) => return Err(Error::Internal(damage.to_string())),
+                Got::OnDisk(load) => {
+                    got = self.finish(&load, now, work, |state, effects| {
+                        let got = get(state, no_ack, now, effects);
+                        state.dispatch(now, effects);
+                        got
+                    });
+                }
+            }
+        }
+    }
+
+    /// Loads what comes next, as a reader thread does when it was asked to.
+    pub(crate) fn load(self: &Arc<Self>, now: Millis, work: &mut Work) {
+        self.load_next(now, work, true);
+    }
+
+    /// Loads what comes next, if there is anything and it can be read. With `leave`, what the queue then has too much is
+    /// left to the reader threads.
+    fn load_next(self: &Arc<Self>, now: Millis, work: &mut Work, leave: bool) -> bool {
+        let next = self.state.lock().next_load();
+        let Ok(Some(load)) = next else { return false };
+        self.finish(&load, now, work, |state, effects| {
+            state.drop_excess(effects);
+            if leave {
+                state.leave_excess(effects);
+            }
+            state.dispatch(now, effects);
+        });
+        true
+    }
+
+    /// Reads, and hands the messages to the queue together with what is to be done `then`.
+    fn finish<R>(
+        self: &Arc<Self>,
+        load: &Load,
+        now: Millis,
+        work: &mut Work,
+        then: impl FnOnce(&mut QueueState, &mut Effects) -> R,
+    ) -> R {
+        match load.read(self.id, &*self.store) {
+            Ok(mut loaded) => self.change(now, work, |state, effects| {
+                state.loaded(&mut loaded);
+                then(state, effects)
+            }),
+            Err(error) => {
+                let text = self.damage_text(&error);
+                self.change(now, work, |state, effects| {
+                    if state.fail(load.epoch, &text) {
+                        tracing::error!("{text}");
+                    }
+                    then(state, effects)
+                })
+            }
+        }
+    }
+
+    fn damage_text(&self, error: &Error) -> String {
+        let (name, vhost) = (&self.properties.name, &self.properties.vhost);
+        format!(
+            "queue '{name}' in vhost '{vhost}' holds messages that cannot be read: {error}; purge or delete the queue, \
+             or stop the broker and run 'leveret journal repair'"
+        )
+    }
+
+    /// Drops what is too much for the queue's limits and lies on disk. A publisher adds less than one load has, so this
+    /// ends soon, unless a policy has just set a much lower limit: that is left to the reader threads.
+    pub(super) fn make_room(self: &Arc<Self>, now: Millis, work: &mut Work) {
+        let mut loads = 0;
+        while std::mem::take(&mut work.effects.excess) {
+            loads += 1;
+            if !self.load_next(now, work, loads == MOST_LOADS) {
+                return;
+            }
+        }
+    }
+
+    /// Lets everything at the front expire that is due, also what lies on disk.
+    pub(super) fn expire_pages(self: &Arc<Self>, now: Millis, work: &mut Work) {
+        while self.expires_on_disk(now) && self.load_next(now, work, true) {}
+    }
+
+    fn expires_on_disk(&self, now: Millis) -> bool {
+        self.state.lock().page_expires(now)
+    }
+
+    /// What its messages cost in memory.
+    pub(crate) fn resident(&self) -> usize {
+        self.resident.load(Ordering::Relaxed)
+    }
+
+    /// Tells the pager what the messages cost now. If that is too much, pages out what needs no I/O; says whether there
+    /// is more to be done.
+    pub(super) fn account(&self, state: &mut QueueState, effects: &mut Effects) -> bool {
+        let (before, after) = (self.resident(), state.resident());
+        if before == after {
+            return false;
+        }
+        self.report(before, after);
+        if after < before {
+            return false;
+        }
+        let over = self.pager.is_over();
+        if state.is_long(over) {
+            let how = PageOut {
+                readable: self.store.readable(self.id),
+                keep: self.pager.chunk(),
+                front: false,
+                spill: self.pager.spilling(),
+            };
+            state.page_out(how, &mut effects.forgotten);
+            self.report(after, state.resident());
+        }
+        over && self.pager.is_over()
+    }
+
+    fn report(&self, before: usize, after: usize) {
+        if before != after {
+            self.resident.store(after, Ordering::Relaxed);
+            self.pager.account(before, after);
+        }
+    }
+
+    /// Pages out what can be paged out, until `enough` says so.
+    pub(crate) fn evict(&self, enough: &dyn Fn() -> bool) {
+        let mut forgotten = Vec::new();
+        while !enough() {
+            let mut state = self.state.lock();
+            let how = PageOut {
+                readable: self.store.readable(self.id),
+                keep: if state.consumers().any_waits() {
+                    KEPT
+                } else {
+                    0
+                },
+                front: true,
+                spill: match self.pager.spill() {
+                    Some(_) => Spilling::Now,
+                    None => Spilling::Never,
+                },
+            };
+            let done = state.page_out(how, &mut forgotten);
+            self.report(self.resident(), state.resident());
+            drop(state);
+            forgotten.clear();
+            match done {
+                PagedOut::Nothing => return,
+                PagedOut::Forgotten => {}
+                PagedOut::Spill(entries) => {
+                    if !self.write_to_spill(&entries) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_to_spill(&self, entries: &Arc<Vec<Entry>>) -> bool {
+        let Some(spill) = self.pager.spill() else {
+            return false;
+        };
+        match spill.write(entries) {
+            Ok(block) => {
+                let mut state = self.state.lock();
+                let unused = state.spilled(entries, block);
+                self.report(self.resident(), state.resident());
+                drop(state);
+                drop(unused);
+                true
+            }
+            Err(error) => {
+                tracing::warn!("messages stay in memory beyond the budget: {error}");
+                false
+            }
+        }
+    }
+}
+
+/// Memory that nobody counts any more.
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.pager.account(self.resident(), 0);
+    }
+}
+
+fn get(state: &mut QueueState, no_ack: bool, now: Millis, effects: &mut Effects) -> Got {
+    if let Some(damage) = state.damage() {
+        return Got::Damage(Arc::clone(damage));
+    }
+    if let Some(entry) = state.get(no_ack, now, effects) {
+        return Got::Message(entry, state.ready_count());
+    }
+    match state.next_load() {
+        Ok(Some(load)) => Got::OnDisk(load),
+        Ok(None) => Got::Nothing,
+        Err(damage) => Got::Damage(damage),
+    }
+}
+
+impl QueueState {
+    /// Whether it is worth the while to page out behind the front: when memory is short, what is more than a chunk; and
+    /// in a queue that has far more on disk anyway, what would only have to be paged out later, when it has left the
+    /// processor's cache.
+    fn is_long(&self, over: bool) -> bool {
+        match &self.pages {
+            Some(pages) => {
+                let tail = cost(pages.tail.len(), pages.tail_bytes);
+                let far = cost(pages.count, pages.bytes) > FAR * self.chunk;
+                (over || far) && tail > self.chunk / 4
+            }
+            None => over && cost(self.ready.len(), self.ready_bytes) > 2 * self.chunk,
+        }
+    }
+}
+
+/// So many chunks on disk make a queue so long that it will hardly be drained before its tail has to go too.
+const FAR: usize = 16;

@@ -1,0 +1,172 @@
+//! How a queue's messages come back from disk.
+//!
+//! One load at a time is asked of the reader threads, early enough that consumers need not wait: as soon as half of
+//! the last load is delivered. Who cannot wait (`basic.get`, a limit on the length) reads on its own thread. Neither
+//! holds the queue's lock while it reads, so when the messages arrive the queue looks whether they still are what comes
+//! next; what arrives twice or too late is dropped.
+
+use std::sync::Arc;
+
+use super::{
+    effects::Effects,
+    entry::{Entry, Millis},
+    page::{Load, Loaded, Page, Pages, cost},
+    state::QueueState,
+};
+use crate::store::Backlog;
+
+/// Why nothing can be loaded.
+pub type Damage = Arc<str>;
+
+impl QueueState {
+    /// Takes over at start what the store holds, without reading it.
+    pub fn recover(&mut self, backlog: &Backlog) {
+        self.next_position = self.next_position.max(backlog.last.saturating_add(1));
+        let page = Page::of_backlog(backlog, &self.limits);
+        self.ready_bytes += page.bytes;
+        let pages = self.pages.get_or_insert_default();
+        pages.push_back(page);
+    }
+
+    /// Why the queue cannot deliver, if so.
+    pub fn damage(&self) -> Option<&Damage> {
+        self.pages.as_ref()?.damage.as_ref()
+    }
+
+    /// The page to be loaded next, unless somebody does so or nobody can.
+    pub(super) fn loadable(&self) -> Option<&Page> {
+        let pages = self.pages.as_ref()?;
+        match (&pages.loading, &pages.damage) {
+            (None, None) => pages.first(),
+            _ => None,
+        }
+    }
+
+    /// Whether the front lies on disk and may have expired.
+    pub(super) fn page_expires(&self, now: Millis) -> bool {
+        let first = self.pages.as_ref().and_then(|pages| pages.first());
+        self.front().is_none() && first.is_some_and(|page| page.expires <= now)
+    }
+
+    /// Asks for the next load if consumers are about to run out of messages.
+    pub(super) fn read_ahead(&mut self, delivered: bool, effects: &mut Effects) {
+        let Some(pages) = &self.pages else { return };
+        let front = cost(self.ready.len(), pages.front_bytes);
+        if front < self.chunk / 2 && (delivered || self.consumers.can_take()) {
+            self.ask_for_load(effects);
+        }
+    }
+
+    /// Asks for the next load, if there is something to load and nobody does.
+    pub(super) fn ask_for_load(&mut self, effects: &mut Effects) {
+        if self.loadable().is_none() {
+            return;
+        }
+        if let Some(pages) = &mut self.pages {
+            pages.loading = Some(self.epoch);
+            effects.load = true;
+        }
+    }
+
+    /// Leaves what is too much for the queue, and lies on disk, to the reader threads.
+    pub(super) fn leave_excess(&mut self, effects: &mut Effects) {
+        if std::mem::take(&mut effects.excess) {
+            self.ask_for_load(effects);
+        }
+    }
+
+    /// What to read next. `None` when nothing lies on disk.
+    ///
+    /// # Errors
+    /// Why that cannot be read, found out earlier.
+    pub fn next_load(&self) -> Result<Option<Load>, Damage> {
+        let Some(pages) = &self.pages else {
+            return Ok(None);
+        };
+        if let Some(damage) = &pages.damage {
+            return Err(Arc::clone(damage));
+        }
+        Ok(pages.first().map(|page| Load {
+            epoch: self.epoch,
+            from: page.first,
+            to: page.last,
+            source: page.source.clone(),
+            most_bytes: self.chunk,
+            limits: self.limits,
+        }))
+    }
+
+    /// Puts what was read at the end of the resident front, if it is what comes next. The caller makes room and
+    /// dispatches. `loaded` keeps what is not needed, to be dropped without the lock.
+    pub fn loaded(&mut self, loaded: &mut Loaded) {
+        let Some(pages) = &mut self.pages else { return };
+        pages.finish_loading(loaded.epoch);
+        if loaded.epoch != self.epoch {
+            return;
+        }
+        let Some(difference) = pages.take_loaded(loaded) else {
+            return;
+        };
+        self.epoch += 1;
+        self.ready_bytes = self.ready_bytes.saturating_add_signed(difference);
+        self.ready.extend(loaded.entries.drain(..));
+        if pages.is_empty() {
+            self.join_tail();
+        }
+    }
+
+    /// Everything is in memory again.
+    pub(super) fn join_tail(&mut self) {
+        let Some(mut pages) = self.pages.take() else {
+            return;
+        };
+        // The shorter of the two moves.
+        if self.ready.len() < pages.tail.len() {
+            while let Some(entry) = self.ready.pop_back() {
+                pages.tail.push_front(entry);
+            }
+            self.ready = pages.tail;
+        } else {
+            self.ready.append(&mut pages.tail);
+        }
+    }
+
+    /// Notes that what was to be loaded in `epoch` cannot be read: consumers are cancelled, for their queue has come to
+    /// its end. Says whether that is news.
+    pub fn fail(&mut self, epoch: u64, text: &str) -> bool {
+        let Some(pages) = &mut self.pages else {
+            return false;
+        };
+        pages.finish_loading(epoch);
+        if pages.damage.is_some() || epoch != self.epoch {
+            return false;
+        }
+        pages.damage = Some(text.into());
+        self.cancel_consumers();
+        true
+    }
+
+    /// What the messages cost that wait in memory.
+    pub fn resident(&self) -> usize {
+        let (count, bytes) = (self.ready.len() + self.returned.len(), self.ready_bytes);
+        match &self.pages {
+            None => cost(count, bytes),
+            Some(pages) => {
+                cost(count + pages.tail.len(), bytes.saturating_sub(pages.bytes)) + pages.held()
+            }
+        }
+    }
+}
+
+impl Pages {
+    fn finish_loading(&mut self, epoch: u64) {
+        if self.loading == Some(epoch) {
+            self.loading = None;
+        }
+    }
+}
+
+/// Bytes of the bodies.
+pub(super) fn body_bytes<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize {
+    entries.map(|entry| entry.message.body().len()).sum()
+}

@@ -1,0 +1,216 @@
+//! Which messages a queue may forget, and what it remembers of them.
+//!
+//! Never delivered ones only, which lie behind the latest place that was ever delivered: so a page holds all of its
+//! range, and a purge can settle it as one. Nothing at or beyond a reserved place either, for a message will come there.
+//! Stored messages can go as soon as the store can read them back ([`readable`](crate::store::MessageStore::readable));
+//! others are written to the spill. What is on its way there stays at hand until it is written.
+//!
+//! The tail goes first, from its front, so that pages join. If there is still too much in memory, the resident front
+//! goes from its end, back to where it came from.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{
+    entry::Entry,
+    page::{Page, Pages, Source, cost},
+    page_in::body_bytes,
+    state::QueueState,
+};
+use crate::{spill::Block, store::Position};
+
+/// A run of stored messages that is shorter goes to the spill with its neighbours: pages cost memory too.
+const SHORTEST_RUN: usize = 64;
+
+/// Most messages that are paged out under one hold of the lock.
+const MOST: usize = 8 * 1024;
+
+/// Bytes of messages that are written to the spill at once.
+const BLOCK: usize = 256 * 1024;
+
+/// What paging out may do.
+#[derive(Debug, Clone, Copy)]
+pub struct PageOut {
+    /// How far the store can read.
+    pub readable: Position,
+    /// How much of the front is to stay in memory, as [`cost`] reckons.
+    pub keep: usize,
+    /// Whether the front may go that is in memory already because somebody wanted it.
+    pub front: bool,
+    /// What becomes of messages that the store does not hold.
+    pub spill: Spilling,
+}
+
+/// What becomes of messages that the store cannot give back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spilling {
+    /// There is no spill.
+    Never,
+    /// The caller cannot write: somebody else will.
+    Later,
+    /// The caller writes them.
+    Now,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub enum PagedOut {
+    /// There is nothing to page out.
+    Nothing,
+    /// Stored messages were forgotten. There may be more.
+    Forgotten,
+    /// These are to be written to the spill, and then [`QueueState::spilled`] is to be called.
+    Spill(Arc<Vec<Entry>>),
+}
+
+/// A run at one end of a row of messages.
+enum Run {
+    Stored(usize),
+    Spill(usize),
+}
+
+impl QueueState {
+    /// Pages out one run. The messages go to `forgotten`, to be freed without the lock.
+    pub fn page_out(&mut self, how: PageOut, forgotten: &mut Vec<Entry>) -> PagedOut {
+        if self.deleted || !self.split(how) {
+            return PagedOut::Nothing;
+        }
+        let (bound, taken) = (self.bound(), self.taken);
+        let Some(pages) = &mut self.pages else {
+            return PagedOut::Nothing;
+        };
+        let run = run(pages.tail.iter(), how, taken, bound);
+        if let Some(run) = run {
+            let entries: Vec<_> = pages.tail.drain(..run.length()).collect();
+            if pages.tail.is_empty() {
+                pages.tail = VecDeque::new();
+            }
+            pages.tail_bytes -= body_bytes(entries.iter());
+            return run.page(entries, forgotten, |page| pages.push_back(page));
+        }
+        let front = cost(self.ready.len(), pages.front_bytes);
+        if how.front && front > how.keep && pages.loading.is_none() && !pages.is_empty() {
+            let run = self::run(self.ready.iter().rev(), how, taken, bound);
+            if let Some(run) = run {
+                let rest = self.ready.len() - run.length();
+                let entries: Vec<_> = self.ready.split_off(rest).into();
+                if self.ready.is_empty() {
+                    self.ready = VecDeque::new();
+                }
+                pages.front_bytes -= body_bytes(entries.iter());
+                self.epoch += 1;
+                return run.page(entries, forgotten, |page| pages.push_front(page));
+            }
+        }
+        if pages.is_empty() {
+            self.join_tail();
+        }
+        PagedOut::Nothing
+    }
+
+    /// Notes that messages are in the spill now, or could not be written. What is to be dropped without the lock is
+    /// given back.
+    pub fn spilled(&mut self, entries: &Arc<Vec<Entry>>, block: Block) -> Option<Arc<Block>> {
+        let block = Arc::new(block);
+        match &mut self.pages {
+            Some(pages) => pages.spilled(entries, block),
+            None => Some(block),
+        }
+    }
+
+    /// The place at which paging out ends.
+    fn bound(&self) -> Position {
+        self.reserved.front().copied().unwrap_or(Position::MAX)
+    }
+
+    /// Separates the front from what may be paged out, if that has not been done yet. False if all of it is to stay.
+    fn split(&mut self, how: PageOut) -> bool {
+        if self.pages.is_some() {
+            return true;
+        }
+        let late = self.ready.partition_point(|e| e.position <= self.taken);
+        let kept = self.front_worth(how.keep).max(late);
+        let rest = self.ready.iter().skip(kept);
+        if run(rest, how, self.taken, self.bound()).is_none() {
+            return false;
+        }
+        let mut tail = std::mem::take(&mut self.ready);
+        self.ready.extend(tail.drain(..kept));
+        let front_bytes = body_bytes(self.ready.iter());
+        let returned_bytes = body_bytes(self.returned.values());
+        let tail_bytes = self.ready_bytes - front_bytes - returned_bytes;
+        self.pages = Some(Box::new(Pages::between(front_bytes, tail, tail_bytes)));
+        true
+    }
+
+    /// How many messages at the front are worth `keep`.
+    fn front_worth(&self, keep: usize) -> usize {
+        let mut room = keep;
+        let fits = self.ready.iter().take_while(|entry| {
+            let cost = cost(1, entry.message.body().len());
+            let fits = cost <= room;
+            room = room.saturating_sub(cost);
+            fits
+        });
+        fits.count()
+    }
+}
+
+/// The run at the beginning of a row that can become one page.
+fn run<'a>(
+    row: impl ExactSizeIterator<Item = &'a Entry> + Clone,
+    how: PageOut,
+    taken: Position,
+    bound: Position,
+) -> Option<Run> {
+    let free = |entry: &Entry| entry.position > taken && entry.position < bound;
+    let readable = |entry: &Entry| entry.stored && entry.position <= how.readable;
+    let stored = row.clone().take(MOST);
+    let stored = stored.take_while(|e| free(e) && readable(e)).count();
+    let long = stored >= SHORTEST_RUN || stored == row.len();
+    if stored > 0 && (long || how.spill == Spilling::Never) {
+        return Some(Run::Stored(stored));
+    }
+    if how.spill != Spilling::Now {
+        return None;
+    }
+    // What the store will soon give back is not written twice; a store that never gives anything back is no help.
+    let waits = |entry: &Entry| how.readable > 0 && entry.stored && entry.position > how.readable;
+    let mut room = BLOCK;
+    let spilled = row.take(MOST).take_while(|entry| {
+        let begins = room > 0;
+        room = room.saturating_sub(cost(1, entry.message.body().len()));
+        begins && free(entry) && !waits(entry)
+    });
+    match spilled.count() {
+        0 => None,
+        count => Some(Run::Spill(count)),
+    }
+}
+
+impl Run {
+    fn length(&self) -> usize {
+        let (Self::Stored(length) | Self::Spill(length)) = self;
+        *length
+    }
+
+    fn page(
+        self,
+        mut entries: Vec<Entry>,
+        forgotten: &mut Vec<Entry>,
+        add: impl FnOnce(Page),
+    ) -> PagedOut {
+        match self {
+            Self::Stored(_) => {
+                Page::of(entries.iter(), Source::Store).map(add);
+                forgotten.append(&mut entries);
+                PagedOut::Forgotten
+            }
+            Self::Spill(_) => {
+                let entries = Arc::new(entries);
+                let source = Source::Held(Arc::clone(&entries));
+                Page::of(entries.iter(), source).map(add);
+                PagedOut::Spill(entries)
+            }
+        }
+    }
+}

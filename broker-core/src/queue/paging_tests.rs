@@ -1,0 +1,504 @@
+//! A queue whose messages go to disk and come back at random, beside a model that has all of them in memory.
+//!
+//! The state machine is driven alone, so every interleaving of loads and changes is one of the random steps: what was
+//! read is kept back and handed in later, after purges, deliveries and further paging.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use proptest::{collection::vec, prelude::*};
+use tempfile::TempDir;
+
+use super::{
+    arguments::Overflow,
+    page::Loaded,
+    page_out::{PageOut, PagedOut},
+    *,
+};
+use crate::{
+    journal::file_system::Disk,
+    spill::Spill,
+    store::{MemoryStore, Position},
+};
+
+const ID: QueueId = QueueId(1);
+const TTL: Millis = 100;
+const CHUNK: usize = 600;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Publish {
+        count: usize,
+        persistent: bool,
+        expires: bool,
+    },
+    Reserve {
+        persistent: bool,
+    },
+    Insert,
+    Get,
+    Ack(prop::sample::Index),
+    Requeue(prop::sample::Index),
+    PageOut {
+        readable: prop::sample::Index,
+        keep: usize,
+        front: bool,
+        spill: bool,
+    },
+    /// The first block that waits is written.
+    Write,
+    /// Reads what comes next, and keeps it.
+    Read,
+    /// Hands in what was read.
+    Deliver(prop::sample::Index),
+    Purge,
+    Pass(Millis),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<prop::sample::Index>;
+    let page_out = (index(), 0..1_500_usize, any::<bool>(), any::<bool>());
+    prop_oneof![
+        8 => (1..80_usize, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+            |(count, persistent, expires)| Step::Publish { count, persistent, expires }
+        ),
+        2 => any::<bool>().prop_map(|persistent| Step::Reserve { persistent }),
+        2 => Just(Step::Insert),
+        12 => Just(Step::Get),
+        6 => index().prop_map(Step::Ack),
+        3 => index().prop_map(Step::Requeue),
+        8 => page_out.prop_map(|(readable, keep, front, spill)| Step::PageOut {
+            readable,
+            keep,
+            front,
+            spill
+        }),
+        3 => Just(Step::Write),
+        3 => Just(Step::Read),
+        3 => index().prop_map(Step::Deliver),
+        1 => Just(Step::Purge),
+        2 => (1..TTL).prop_map(Step::Pass),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// A message as the model knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    body: Vec<u8>,
+    persistent: bool,
+    expires_at: Millis,
+    delivery_count: u32,
+    redelivered: bool,
+}
+
+impl Known {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            body: entry.message.body().to_vec(),
+            persistent: entry.stored,
+            expires_at: entry.expires_at,
+            delivery_count: entry.delivery_count,
+            redelivered: entry.redelivered,
+        }
+    }
+}
+
+/// The same queue without a disk.
+#[derive(Default)]
+struct Model {
+    ready: BTreeMap<Position, Known>,
+    returned: BTreeMap<Position, Known>,
+}
+
+impl Model {
+    fn pop(&mut self) -> Option<(Position, Known)> {
+        let returned = self.returned.pop_first();
+        returned.or_else(|| self.ready.pop_first())
+    }
+
+    fn make_room(&mut self, arguments: &QueueArguments) {
+        let limit = arguments.max_length.unwrap_or(u64::MAX) as usize;
+        while self.count() > limit {
+            self.pop();
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.ready.len() + self.returned.len()
+    }
+
+    fn bytes(&self) -> usize {
+        let all = self.ready.values().chain(self.returned.values());
+        all.map(|known| known.body.len()).sum()
+    }
+
+    fn expire(&mut self, now: Millis) {
+        loop {
+            let row = match self.returned.is_empty() {
+                true => &mut self.ready,
+                false => &mut self.returned,
+            };
+            match row.first_entry() {
+                Some(first) if first.get().expires_at <= now => drop(first.remove()),
+                _ => return,
+            }
+        }
+    }
+}
+
+struct Scene {
+    arguments: QueueArguments,
+    state: QueueState,
+    model: Model,
+    store: MemoryStore,
+    _folder: TempDir,
+    spill: Spill,
+    unacked: Vec<Entry>,
+    reserved: VecDeque<(Position, Message, Millis)>,
+    waiting: Vec<Arc<Vec<Entry>>>,
+    read: Vec<Loaded>,
+    published: usize,
+    now: Millis,
+    effects: Effects,
+}
+
+fn new_state(arguments: &QueueArguments) -> QueueState {
+    QueueState::new(ID, true, Limits::new(arguments), CHUNK)
+}
+
+impl Scene {
+    fn new(arguments: QueueArguments) -> Self {
+        let folder = TempDir::new().unwrap();
+        Self {
+            state: new_state(&arguments),
+            arguments,
+            model: Model::default(),
+            store: MemoryStore::pageable(),
+            spill: Spill::open(Arc::new(Disk), folder.path()).unwrap(),
+            _folder: folder,
+            unacked: Vec::new(),
+            reserved: VecDeque::new(),
+            waiting: Vec::new(),
+            read: Vec::new(),
+            published: 0,
+            now: 1_000,
+            effects: Effects::default(),
+        }
+    }
+
+    fn message(&mut self, persistent: bool, expires: bool) -> Message {
+        self.published += 1;
+        let body = vec![self.published as u8; self.published % 40];
+        let properties: &[u8] = if expires {
+            &[1, 0, 2, b'5', b'0']
+        } else {
+            &[0, 0]
+        };
+        Message::new("", "q", properties, &body, persistent)
+    }
+
+    fn known(&self, message: &Message) -> Known {
+        let limits = Limits::new(&self.arguments);
+        Known {
+            body: message.body().to_vec(),
+            persistent: message.persistent(),
+            expires_at: limits.expiry(message, self.now),
+            delivery_count: 0,
+            redelivered: false,
+        }
+    }
+
+    /// What the model does when a message enters.
+    fn entered(&mut self, position: Position, known: Known) {
+        self.model.ready.insert(position, known);
+        if self.arguments.max_length.is_some() {
+            self.model.expire(self.now);
+            self.model.make_room(&self.arguments);
+        }
+        self.model.expire(self.now);
+    }
+
+    fn publish(&mut self, count: usize, persistent: bool, expires: bool) {
+        let messages: Vec<_> = (0..count)
+            .map(|_| self.message(persistent, expires))
+            .collect();
+        for message in &messages {
+            let position = self.state.next_position;
+            let one = std::iter::once(message.clone());
+            let (now, effects) = (self.now, &mut self.effects);
+            self.state.publish(one, now, effects, &mut Vec::new());
+            self.settle();
+            let known = self.known(message);
+            self.entered(position, known);
+        }
+    }
+
+    fn reserve(&mut self, persistent: bool) {
+        let message = self.message(persistent, false);
+        let position = self.state.reserve();
+        if persistent {
+            self.effects.operations.push(Operation::Enqueue {
+                queue: ID,
+                position,
+                enqueued_at: self.now,
+                message: message.clone(),
+            });
+        }
+        self.reserved.push_back((position, message, self.now));
+    }
+
+    fn insert(&mut self) {
+        if let Some((position, message, then)) = self.reserved.pop_front() {
+            let (now, effects) = (self.now, &mut self.effects);
+            // In the broker a place is reserved and taken at the same moment.
+            self.state.insert(position, message.clone(), then, effects);
+            self.state.dispatch(now, effects);
+            self.settle();
+            self.now = then;
+            let known = self.known(&message);
+            self.now = now;
+            self.entered(position, known);
+        }
+    }
+
+    fn load(&mut self) {
+        let load = self.state.next_load().unwrap().unwrap();
+        let mut loaded = load.read(ID, &self.store).unwrap();
+        self.state.loaded(&mut loaded);
+        self.state.drop_excess(&mut self.effects);
+        self.state.dispatch(self.now, &mut self.effects);
+    }
+
+    /// What the queue's surroundings do after each change.
+    fn settle(&mut self) {
+        loop {
+            self.store.append(&mut self.effects.operations);
+            self.effects.forgotten.clear();
+            self.effects.load = false;
+            let excess = std::mem::take(&mut self.effects.excess);
+            if !excess && !self.state.page_expires(self.now) {
+                return;
+            }
+            self.load();
+        }
+    }
+
+    fn get(&mut self) {
+        let (now, mut found) = (self.now, None);
+        while found.is_none() {
+            found = self.state.get(false, now, &mut self.effects);
+            if found.is_none() && self.state.next_load().unwrap().is_none() {
+                break;
+            }
+            if found.is_none() {
+                self.load();
+            }
+        }
+        self.model.expire(now);
+        let expected = self.model.pop();
+        let got = found.as_ref().map(|e| (e.position, Known::of(e)));
+        assert_eq!(got, expected);
+        self.unacked.extend(found);
+    }
+
+    fn requeue(&mut self, entry: Entry) {
+        let mut known = Known::of(&entry);
+        known.delivery_count += 1;
+        known.redelivered = true;
+        self.model.returned.insert(entry.position, known);
+        let entry = std::iter::once(entry);
+        self.state.requeue(entry, &mut self.effects);
+        self.state.drop_excess(&mut self.effects);
+        self.state.dispatch(self.now, &mut self.effects);
+        self.settle();
+        self.model.make_room(&self.arguments);
+        self.model.expire(self.now);
+    }
+
+    fn page_out(&mut self, how: PageOut) {
+        let done = self.state.page_out(how, &mut self.effects.forgotten);
+        if let PagedOut::Spill(entries) = done {
+            self.waiting.push(entries);
+        }
+    }
+
+    fn purge(&mut self) {
+        self.state.expire(self.now, &mut self.effects);
+        self.settle();
+        let (reserved, unacked) = (self.reserved.len(), self.unacked.len());
+        let returned = self.model.returned.len();
+        let late = self.state.ready.iter();
+        let late = late.filter(|e| e.position <= self.state.taken).count();
+        let before = self.effects.operations.len();
+        let count = self.state.purge(&mut self.effects, &mut Garbage::default());
+        let records = self.effects.operations.len() - before;
+        assert!(
+            records <= 1 + reserved + returned + late,
+            "{records} records"
+        );
+        assert!(unacked >= self.state.unacknowledged_count());
+        self.model.expire(self.now);
+        assert_eq!(count, self.model.count());
+        self.model = Model::default();
+    }
+
+    /// A proper stop, and a start.
+    fn restart(&mut self) {
+        for entry in std::mem::take(&mut self.unacked) {
+            self.requeue(entry);
+        }
+        while !self.reserved.is_empty() {
+            self.insert();
+        }
+        self.settle();
+        self.waiting.clear();
+        self.read.clear();
+        self.state = new_state(&self.arguments);
+        if let Some(backlog) = self.store.backlog(ID).unwrap() {
+            assert_eq!(backlog.first, self.store_places()[0]);
+            self.state.recover(&backlog);
+        }
+        let returned = std::mem::take(&mut self.model.returned);
+        self.model.ready.extend(returned);
+        self.model.ready.retain(|_, known| known.persistent);
+        self.state.expire(self.now, &mut self.effects);
+        self.settle();
+        self.model.expire(self.now);
+    }
+
+    fn store_places(&self) -> Vec<Position> {
+        let mut places = Vec::new();
+        let mut each = |stored: crate::store::StoredMessage| places.push(stored.position);
+        self.store
+            .read(ID, 0, Position::MAX, usize::MAX, &mut each)
+            .unwrap();
+        places
+    }
+
+    fn run(&mut self, step: Step) {
+        match step {
+            Step::Publish {
+                count,
+                persistent,
+                expires,
+            } => self.publish(count, persistent, expires),
+            Step::Reserve { persistent } => self.reserve(persistent),
+            Step::Insert => self.insert(),
+            Step::Get => self.get(),
+            Step::Ack(index) if !self.unacked.is_empty() => {
+                let entry = self.unacked.remove(index.index(self.unacked.len()));
+                self.state
+                    .settle(std::iter::once(&entry), &mut self.effects);
+            }
+            Step::Requeue(index) if !self.unacked.is_empty() => {
+                let entry = self.unacked.remove(index.index(self.unacked.len()));
+                self.requeue(entry);
+            }
+            Step::PageOut {
+                readable,
+                keep,
+                front,
+                spill,
+            } => self.page_out(PageOut {
+                readable: readable.index(self.state.next_position as usize) as u64,
+                keep,
+                front,
+                spill: if spill {
+                    Spilling::Now
+                } else {
+                    Spilling::Never
+                },
+            }),
+            Step::Write if !self.waiting.is_empty() => {
+                let entries = self.waiting.remove(0);
+                let block = self.spill.write(&entries).unwrap();
+                self.state.spilled(&entries, block);
+            }
+            Step::Read => {
+                if let Some(load) = self.state.next_load().unwrap() {
+                    self.read.push(load.read(ID, &self.store).unwrap());
+                }
+            }
+            Step::Deliver(index) if !self.read.is_empty() => {
+                let mut loaded = self.read.remove(index.index(self.read.len()));
+                self.state.loaded(&mut loaded);
+                self.state.dispatch(self.now, &mut self.effects);
+            }
+            Step::Purge => self.purge(),
+            Step::Pass(time) => {
+                self.now += time;
+                self.state.expire(self.now, &mut self.effects);
+                self.settle();
+                self.model.expire(self.now);
+            }
+            Step::Restart => self.restart(),
+            Step::Ack(_) | Step::Requeue(_) | Step::Write | Step::Deliver(_) => {}
+        }
+        self.settle();
+        // The alarm for whatever has come to the front in the meantime.
+        self.state.expire(self.now, &mut self.effects);
+        self.settle();
+        self.model.expire(self.now);
+        self.check();
+    }
+
+    fn check(&self) {
+        assert_eq!(self.state.ready_count(), self.model.count());
+        assert_eq!(self.state.ready_bytes(), self.model.bytes());
+        assert_eq!(self.state.unacknowledged_count(), self.unacked.len());
+        let mut places: Vec<_> = self
+            .model
+            .ready
+            .iter()
+            .chain(&self.model.returned)
+            .filter(|(_, known)| known.persistent)
+            .map(|(place, _)| *place)
+            .chain(self.unacked.iter().filter(|e| e.stored).map(|e| e.position))
+            .chain(
+                self.reserved
+                    .iter()
+                    .filter(|(_, message, _)| message.persistent())
+                    .map(|(place, ..)| *place),
+            )
+            .collect();
+        places.sort_unstable();
+        assert_eq!(self.store_places(), places);
+    }
+}
+
+fn run(arguments: QueueArguments, steps: Vec<Step>) {
+    let mut scene = Scene::new(arguments);
+    for step in steps {
+        scene.run(step);
+    }
+    while scene.model.count() > 0 {
+        scene.get();
+        scene.settle();
+    }
+    scene.get();
+    scene.check();
+}
+
+proptest! {
+    #[test]
+    fn paged_queue_is_like_one_in_memory(steps in vec(step(), 0..60)) {
+        run(QueueArguments::default(), steps);
+    }
+
+    #[test]
+    fn paged_queue_with_limits_is_like_one_in_memory(steps in vec(step(), 0..60)) {
+        run(
+            QueueArguments {
+                message_ttl_ms: Some(TTL),
+                max_length: Some(150),
+                overflow: Overflow::DropHead,
+                ..QueueArguments::default()
+            },
+            steps,
+        );
+    }
+}

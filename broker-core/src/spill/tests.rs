@@ -1,0 +1,94 @@
+//! What is written comes back, what is let go leaves no file, and damage is noticed.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{journal::file_system::Disk, message::Message};
+
+fn entry(position: u64, length: usize) -> Entry {
+    let body = vec![position as u8; length];
+    Entry {
+        position,
+        message: Message::new("logs", "a.b", &[0, 0], &body, position.is_multiple_of(2)),
+        expires_at: 1_000 + position,
+        delivery_count: position as u32,
+        stored: position.is_multiple_of(3),
+        redelivered: position.is_multiple_of(5),
+    }
+}
+
+fn open(folder: &TempDir) -> Spill {
+    Spill::open(Arc::new(Disk), folder.path()).unwrap()
+}
+
+fn names(folder: &TempDir) -> Vec<String> {
+    Disk.list(folder.path()).unwrap()
+}
+
+#[test]
+fn block_gives_back_the_messages_that_were_written() {
+    let folder = TempDir::new().unwrap();
+    let spill = open(&folder);
+    let first: Vec<_> = (1..=40).map(|at| entry(at, at as usize * 10)).collect();
+    let second = [entry(50, 0), entry(51, 100_000)];
+    let blocks = [spill.write(&first).unwrap(), spill.write(&second).unwrap()];
+    for (block, written) in blocks.iter().zip([&first[..], &second[..]]) {
+        let mut found = Vec::new();
+        block.read(&mut found).unwrap();
+        assert_eq!(found.len(), written.len());
+        for (found, written) in found.iter().zip(written) {
+            let (message, other) = (&found.message, &written.message);
+            assert_eq!(found.position, written.position);
+            assert_eq!(found.expires_at, written.expires_at);
+            assert_eq!(found.delivery_count, written.delivery_count);
+            assert_eq!(found.stored, written.stored);
+            assert_eq!(found.redelivered, written.redelivered);
+            assert_eq!(message.persistent(), other.persistent());
+            assert_eq!(message.exchange(), other.exchange());
+            assert_eq!(message.routing_key(), other.routing_key());
+            assert_eq!(message.properties(), other.properties());
+            assert_eq!(message.body(), other.body());
+        }
+    }
+}
+
+#[test]
+fn file_goes_with_its_last_block_once_another_is_written_to() {
+    let folder = TempDir::new().unwrap();
+    let spill = open(&folder);
+    let large = [entry(1, FILE_SIZE as usize)];
+    let blocks = [
+        spill.write(&large).unwrap(),
+        spill.write(&[entry(2, 10)]).unwrap(),
+        spill.write(&[entry(3, 10)]).unwrap(),
+    ];
+    assert_eq!(names(&folder).len(), 2);
+    let [first, second, third] = blocks;
+    drop(first);
+    assert_eq!(names(&folder).len(), 1);
+    drop((second, third));
+    assert_eq!(names(&folder).len(), 1, "the file that is written to stays");
+    drop(spill);
+    assert!(names(&folder).is_empty());
+}
+
+#[test]
+fn open_drops_what_a_killed_process_left() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("0000000000000009.spill"), "old").unwrap();
+    open(&folder);
+    assert!(names(&folder).is_empty());
+}
+
+#[test]
+fn damaged_block_is_refused_and_named() {
+    let folder = TempDir::new().unwrap();
+    let spill = open(&folder);
+    let block = spill.write(&[entry(1, 100)]).unwrap();
+    let path = folder.path().join(&names(&folder)[0]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[60] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = block.read(&mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains(".spill at offset 0"), "{error}");
+}
