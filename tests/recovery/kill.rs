@@ -19,7 +19,7 @@ use crate::{
     dead_letter::DeadLetter,
     ledger,
     mixed::Mixed,
-    mortal_broker,
+    mortal_broker_with,
     purge::Purge,
     random,
     support::{AMQPProperties, Broker, Peer},
@@ -180,7 +180,12 @@ pub fn contents(broker: &Broker, queue: &str) -> Vec<Found> {
 
 #[test]
 fn whatever_clients_do_when_the_broker_is_killed_promises_are_kept() {
-    let Some(mut broker) = mortal_broker() else {
+    // Little memory and short files, so that messages are paged and moved all the time.
+    let options = [
+        ("LEVERET_MEMORY_MESSAGE_BUDGET", "262144".to_owned()),
+        ("LEVERET_STORE_LOG_FILE_SIZE", "262144".to_owned()),
+    ];
+    let Some(mut broker) = mortal_broker_with(&options) else {
         return;
     };
     let mut random = random();

@@ -29,15 +29,25 @@ mod ledger;
 mod mixed;
 mod purge;
 mod restart;
+mod soak;
 mod transactions;
 
 /// A broker of our own; another one cannot be killed from here.
 fn mortal_broker() -> Option<Broker> {
+    mortal_broker_with(&[])
+}
+
+/// The same with options from the environment.
+fn mortal_broker_with(options: &[(&str, String)]) -> Option<Broker> {
     if foreign_broker() {
         eprintln!("not run against another broker: it cannot be killed from here");
         return None;
     }
-    Some(Broker::start())
+    let options: Vec<_> = options
+        .iter()
+        .map(|(key, value)| (*key, value.as_str()))
+        .collect();
+    Some(Broker::start_with_options(&options))
 }
 
 fn random() -> StdRng {

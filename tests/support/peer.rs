@@ -227,6 +227,17 @@ impl Peer {
         }
     }
 
+    /// Whether something comes, or has come, within `pause`.
+    pub fn readable(&mut self, pause: Duration) -> bool {
+        if !self.inbox.is_empty() || !self.unread.is_empty() {
+            return true;
+        }
+        self.stream
+            .set_read_timeout(Some(pause))
+            .expect("a read timeout");
+        self.stream.peek(&mut [0]).is_ok()
+    }
+
     /// Reads `count` bytes that are no frame.
     #[track_caller]
     pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
