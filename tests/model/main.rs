@@ -76,7 +76,17 @@ async fn compare(uri: &str, operations: &[Operation]) -> Result<(), String> {
 
 #[test]
 fn the_broker_does_what_the_reference_does() {
-    let broker = Broker::start();
+    check(&Broker::start());
+}
+
+/// Nearly everything is paged out at once, and read back when somebody wants it.
+#[test]
+fn the_broker_does_so_without_memory_for_messages() {
+    let budget = ("LEVERET_MEMORY_MESSAGE_BUDGET", "256");
+    check(&Broker::start_with_options(&[budget]));
+}
+
+fn check(broker: &Broker) {
     let uri = broker.amqp_uri();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

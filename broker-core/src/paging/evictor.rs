@@ -17,7 +17,7 @@ use crate::queue::Queue;
 /// Queues with less in memory than this are left alone until those with more were not enough.
 const LEVELS: [usize; 3] = [1024 * 1024, 32 * 1024, 1];
 
-/// How long it rests after it has found too little to page out.
+/// How long it rests after it has found nothing to page out.
 const REST: Duration = Duration::from_millis(200);
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -75,13 +75,13 @@ impl Shared {
     fn work(&self, pager: &Weak<Pager>) {
         loop {
             let Some(pager) = pager.upgrade() else { return };
-            pager.evict();
+            let progress = pager.evict();
             let over = pager.is_over();
             drop(pager);
             let mut state = self.state.lock();
-            if over && *state == State::Working {
+            if *state == State::Working && over && !progress {
                 self.changed.wait_for(&mut state, REST);
-            } else if *state == State::Working {
+            } else if *state == State::Working && !over {
                 *state = State::Idle;
             }
             if *state != State::Working {
@@ -97,9 +97,11 @@ impl Pager {
         self.budget - self.budget / 8
     }
 
-    fn evict(&self) {
+    /// Says whether anything was paged out.
+    fn evict(&self) -> bool {
+        let mut progress = false;
         let Some(surroundings) = self.surroundings() else {
-            return;
+            return progress;
         };
         for level in LEVELS {
             // Names first: paging out takes its time, and the registries are not to be held up.
@@ -111,12 +113,13 @@ impl Pager {
             });
             for queue in queues {
                 if self.resident() <= self.target() {
-                    return;
+                    return progress;
                 }
                 if let Some(queue) = queue.upgrade() {
-                    queue.evict(&|| self.resident() <= self.target());
+                    progress |= queue.evict(&|| self.resident() <= self.target());
                 }
             }
         }
+        progress
     }
 }

@@ -166,8 +166,9 @@ impl Queue {
         }
     }
 
-    /// Pages out what can be paged out, until `enough` says so.
-    pub(crate) fn evict(&self, enough: &dyn Fn() -> bool) {
+    /// Pages out what can be paged out, until `enough` says so. Says whether there was anything.
+    pub(crate) fn evict(&self, enough: &dyn Fn() -> bool) -> bool {
+        let mut progress = false;
         let mut forgotten = Vec::new();
         while !enough() {
             let mut state = self.state.lock();
@@ -189,15 +190,13 @@ impl Queue {
             drop(state);
             forgotten.clear();
             match done {
-                PagedOut::Nothing => return,
-                PagedOut::Forgotten => {}
-                PagedOut::Spill(entries) => {
-                    if !self.write_to_spill(&entries) {
-                        return;
-                    }
-                }
+                PagedOut::Nothing => return progress,
+                PagedOut::Forgotten => progress = true,
+                PagedOut::Spill(entries) if self.write_to_spill(&entries) => progress = true,
+                PagedOut::Spill(_) => return progress,
             }
         }
+        progress
     }
 
     fn write_to_spill(&self, entries: &Arc<Vec<Entry>>) -> bool {
