@@ -156,7 +156,9 @@ impl Broker {
     pub fn run_expiries(&self, now: Millis) {
         let mut work = Work::default();
         for (at, queue) in self.shared.expiries.take_due(now) {
-            queue.expire(at, now, &mut work);
+            if queue.expire(at, now, &mut work) {
+                self.drop_idle(&queue, now, &mut work);
+            }
             self.bury_from(&queue, now, &mut work);
         }
     }
@@ -279,6 +281,14 @@ impl Broker {
         self.shared.pager.close();
         self.shared.store.close();
         self.shared.definitions.close();
+    }
+
+    fn drop_idle(&self, queue: &Arc<Queue>, now: Millis, work: &mut Work) {
+        let vhost = self.vhost(&queue.properties.vhost);
+        let dropped = vhost.map(|vhost| vhost.drop_idle_queue(queue, now, work));
+        if let Some(Err(error)) = dropped {
+            tracing::error!(queue = &**queue.name(), %error, "cannot delete an expired queue");
+        }
     }
 
     fn bury_from(&self, queue: &Queue, now: Millis, work: &mut Work) {

@@ -1,8 +1,13 @@
 //! queue.declare, queue.delete and queue.purge: names, equivalence, counts, auto-delete, no-wait, passive.
 
 use crate::leveret_only;
+use crate::support::content::publish_to;
 use crate::support::operations::exclusive_queue;
-use crate::support::{AMQPValue, Peer, basic, durable_queue, longstr, queue, table, unique};
+use crate::support::{
+    AMQPClass, AMQPProperties, AMQPValue, PATIENCE, Peer, basic, durable_queue, longstr, queue,
+    table, unique,
+};
+use std::time::Instant;
 
 fn passive(name: &str) -> queue::Declare {
     queue::Declare {
@@ -383,5 +388,36 @@ fn line_ends_are_cut_out_of_names() {
     let (start, end) = name.split_at(4);
     let ok = peer.declare(1, exclusive_queue(&format!("{start}\r\n{end}\n")));
     assert_eq!(ok.queue.as_str(), name);
+    peer.close();
+}
+
+#[test]
+fn a_queue_that_nobody_uses_expires_and_one_with_a_consumer_does_not() {
+    let mut peer = Peer::connect();
+    let arguments = || table([("x-expires", AMQPValue::LongInt(200))]);
+    let consumed = peer.fresh_queue_with(1, "consumed", arguments());
+    peer.consume(1, &consumed, "c");
+    let unused = peer.fresh_queue_with(1, "unused", arguments());
+    peer.confirm_select(1);
+    let deadline = Instant::now() + PATIENCE;
+    // Published to, which is no use of it, until a message comes back.
+    loop {
+        assert!(Instant::now() < deadline, "the queue is still there");
+        let publish = basic::Publish {
+            mandatory: true,
+            ..publish_to("", &unused)
+        };
+        peer.send_publish(1, publish, AMQPProperties::default(), b"m");
+        let answer = peer.next_method(1, "a return or a confirm");
+        if !matches!(answer, AMQPClass::Basic(basic::AMQPMethod::Ack(_))) {
+            break;
+        }
+    }
+    peer.open_channel(2);
+    peer.send(2, passive(&unused));
+    let text = format!("NOT_FOUND - no queue '{unused}' in vhost '/'");
+    peer.expect_channel_close::<queue::Declare>(2, 404, &text);
+    peer.open_channel(2);
+    peer.declare(2, passive(&consumed));
     peer.close();
 }

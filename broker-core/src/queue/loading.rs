@@ -38,6 +38,7 @@ impl Queue {
         now: Millis,
         work: &mut Work,
     ) -> Result<Option<(Entry, usize)>, Error> {
+        self.used();
         let mut got = self.change(now, work, |state, effects| get(state, no_ack, now, effects));
         loop {
             match got {

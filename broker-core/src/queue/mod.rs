@@ -10,6 +10,7 @@ pub mod credit;
 pub mod effects;
 pub mod entry;
 pub mod expiries;
+mod idle;
 pub mod incoming_bindings;
 pub mod limits;
 mod loading;
@@ -37,7 +38,7 @@ pub use self::{
     page_out::Spilling,
     state::QueueState,
 };
-use self::{limits::Limits, state::Garbage};
+use self::{idle::Idle, limits::Limits, state::Garbage};
 use crate::{
     message::Message,
     paging::Pager,
@@ -114,6 +115,7 @@ pub struct Queue {
     pager: Arc<Pager>,
     /// What its messages cost in memory, as the pager knows.
     resident: AtomicUsize,
+    idle: Idle,
     /// The earliest moment for which `expiries` knows this queue.
     scheduled: AtomicU64,
     had_consumer: AtomicBool,
@@ -153,6 +155,7 @@ impl Queue {
         pager: Arc<Pager>,
     ) -> Arc<Self> {
         let limits = Limits::new(&properties.arguments);
+        let idle = Idle::new(properties.arguments.expires_ms);
         let configuration = Configuration {
             matched: Matched::default(),
             arguments: Arc::clone(&properties.arguments),
@@ -168,6 +171,7 @@ impl Queue {
             expiries,
             pager,
             resident: AtomicUsize::new(0),
+            idle,
             scheduled: AtomicU64::new(NEVER),
             had_consumer: AtomicBool::new(false),
             exclusive_consumer: AtomicBool::new(false),
@@ -205,10 +209,12 @@ impl Queue {
         }
         let arguments = effective::queue_arguments(declared, table, &matched);
         let same = configuration.arguments == arguments;
-        let limits = Limits::new(&arguments);
+        let (limits, expires) = (Limits::new(&arguments), arguments.expires_ms);
         *configuration = Configuration { matched, arguments };
         drop(configuration);
         if !same {
+            self.idle.set_limit(expires);
+            self.idle.end();
             self.state.lock().set_limits(limits);
             self.schedule(0);
         }
@@ -407,15 +413,16 @@ impl Queue {
     }
 
     /// Ends a consumer. Says whether an auto-delete queue is to go with it.
-    pub fn cancel(&self, consumer: ConsumerHandle) -> bool {
+    pub fn cancel(self: &Arc<Self>, consumer: ConsumerHandle) -> bool {
         let mut state = self.state.lock();
         if !state.consumers().remove(consumer) {
             return false;
         }
         self.exclusive_consumer.store(false, Ordering::Relaxed);
-        state.consumer_count() == 0
-            && self.properties.auto_delete
-            && self.had_consumer.load(Ordering::Relaxed)
+        let last = state.consumer_count() == 0;
+        drop(state);
+        self.used();
+        last && self.properties.auto_delete && self.had_consumer.load(Ordering::Relaxed)
     }
 
     /// Looks for consumers that can take ready messages. `revived` has got credit or room since it was passed over.
@@ -466,22 +473,46 @@ impl Queue {
         }
     }
 
-    /// Runs what expired when the alarm for `at` has come ([`Expiries::take_due`]). One that the queue does not wait for
-    /// any more does nothing: it would set another alarm beside the one that the queue waits for.
-    pub(crate) fn expire(self: &Arc<Self>, at: Millis, now: Millis, work: &mut Work) {
+    /// Puts off the end of a queue that goes when it is not used for a time: it was declared again, asked for a message,
+    /// or left by a consumer.
+    pub(crate) fn used(self: &Arc<Self>) {
+        if self.idle.is_limited() {
+            self.idle.end();
+            self.schedule(0);
+        }
+    }
+
+    /// Whether nobody has used the queue for as long as it may be idle. To be asked under its lock, with its counts.
+    pub(crate) fn is_idle_too_long(&self, counts: &QueueCounts, now: Millis) -> bool {
+        counts.consumers == 0 && self.idle.is_over(now)
+    }
+
+    /// Runs what expired when the alarm for `at` has come ([`Expiries::take_due`]), and says whether the queue itself
+    /// has to go. An alarm that the queue does not wait for any more does nothing: it would set another alarm beside the
+    /// one that the queue waits for.
+    pub(crate) fn expire(self: &Arc<Self>, at: Millis, now: Millis, work: &mut Work) -> bool {
         // Acquire, with the release in `schedule`: whoever relied on this alarm changed the state before, and that change
         // has to be seen here.
         let awaited =
             self.scheduled
                 .compare_exchange(at, NEVER, Ordering::AcqRel, Ordering::Relaxed);
         if awaited.is_err() {
-            return;
+            return false;
         }
-        self.change(now, work, |state, effects| {
+        let in_use = self.change(now, work, |state, effects| {
             state.expire(now, effects);
             state.drop_excess(effects);
             state.leave_excess(effects);
+            state.consumer_count() > 0
         });
+        match self.idle.due(now) {
+            Some(due) if !in_use && due <= now => true,
+            Some(due) if !in_use => {
+                self.schedule(due);
+                false
+            }
+            _ => false,
+        }
     }
 
     /// Changes the state under the lock, appends the records to the store before the lock is released, and passes the

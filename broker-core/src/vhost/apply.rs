@@ -132,6 +132,7 @@ impl Vhost {
             Arc::clone(&shared.pager),
         );
         self.configure_queue(&queue);
+        queue.used();
         let name = Arc::clone(queue.name());
         self.queues.insert(name, Arc::clone(&queue));
         self.changed();

@@ -16,7 +16,7 @@ use crate::{
     definitions::Expect,
     permissions::{Access, Operation, Resource},
     queue::{
-        ConnectionId, Queue, QueueArguments, Work,
+        ConnectionId, Millis, Queue, QueueArguments, Work,
         arguments::{assert_queue_arguments_equivalent, inequivalent_attribute},
     },
     store::{QueueId, Ticket},
@@ -93,6 +93,7 @@ impl Vhost {
         loop {
             if let Some(existing) = self.queue(&declaration.name) {
                 self.check_same(&existing, &declaration, by)?;
+                existing.used();
                 let ticket = self.written(existing.properties.durable);
                 return Ok((existing, ticket));
             }
@@ -122,6 +123,7 @@ impl Vhost {
     pub fn check_queue(&self, name: &str, by: ConnectionId) -> Result<Arc<Queue>, Error> {
         let queue = self.existing_queue(&strip_line_ends(name))?;
         self.check_exclusive(&queue, by)?;
+        queue.used();
         Ok(queue)
     }
 
@@ -161,6 +163,26 @@ impl Vhost {
     pub fn drop_queue(&self, queue: &Arc<Queue>, work: &mut Work) -> Result<Ticket, Error> {
         self.end_queue(queue, |_| Ok(()), work)
             .map(|(_, ticket)| ticket)
+    }
+
+    /// Ends a queue that nobody has used for as long as it may be idle, unless somebody uses it in the meantime.
+    ///
+    /// # Errors
+    /// 541 when the definitions cannot be written.
+    pub(crate) fn drop_idle_queue(
+        &self,
+        queue: &Arc<Queue>,
+        now: Millis,
+        work: &mut Work,
+    ) -> Result<(), Error> {
+        let idle = |counts: &crate::queue::QueueCounts| match queue.is_idle_too_long(counts, now) {
+            true => Ok(()),
+            false => Err(Error::PreconditionFailed("in use again".to_owned())),
+        };
+        match self.end_queue(queue, idle, work) {
+            Err(Error::PreconditionFailed(_)) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Ends an auto-delete queue whose last consumer left, unless another one came in the meantime.
