@@ -106,7 +106,7 @@ impl Memory {
     fn new(limit: MemoryLimit) -> Option<Self> {
         let mut system = System::new().ok()?;
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        let total = system.total_memory();
+        let total = available(&system);
         let mut memory = Self {
             limit: limit.bytes(total),
             system,
@@ -143,6 +143,15 @@ pub async fn run(mut watch: Watch) {
             }
         };
     }
+}
+
+/// The machine's memory, or what this process's control group may use of it.
+fn available(system: &System) -> u64 {
+    let machine = system.total_memory();
+    let group = system.cgroup_limits().map(|limits| limits.total_memory);
+    group
+        .filter(|group| *group > 0)
+        .map_or(machine, |group| group.min(machine))
 }
 
 /// What an ordinary user's process may still write there.

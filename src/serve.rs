@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::management::Node;
 use crate::net::connection::{self, Serving};
 use crate::net::listen::{self, Bound};
+use crate::net::sources::Sources;
 use crate::net::{accept, expiries};
 use crate::protocol::Settings;
 use crate::{logging, signals, stores};
@@ -99,6 +100,7 @@ fn settings(config: &Config) -> Settings {
         frame_max: config.amqp.frame_max,
         max_message_size: config.amqp.max_message_size,
         login_timeout: config.amqp.login_timeout_seconds * 1000,
+        connection_max: config.amqp.connection_max,
         loopback_users: config.amqp.loopback_users.clone(),
     }
 }
@@ -130,8 +132,9 @@ async fn until_stopped(
         clock: serving.clock,
         loopback_users: config.amqp.loopback_users.clone(),
     });
+    let sources = Sources::new(config.amqp.connection_max_per_address);
     for listener in amqp {
-        serve_amqp(&tasks, listener, &serving, &stopping)?;
+        serve_amqp(&tasks, listener, &serving, &sources, &stopping)?;
     }
     for listener in http {
         let router = management_api::router(node.clone());
@@ -156,12 +159,22 @@ fn serve_amqp(
     tasks: &TaskTracker,
     listener: TcpListener,
     serving: &Serving,
+    sources: &Arc<Sources>,
     stopping: &CancellationToken,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let (serving, connections) = (serving.clone(), tasks.clone());
-    let on_connection = move |stream, _peer| {
-        connections.spawn(connection::run(stream, serving.clone()));
+    let sources = Arc::clone(sources);
+    let on_connection = move |stream, peer: SocketAddr| {
+        let Some(counted) = sources.count(peer.ip()) else {
+            tracing::warn!(target: "audit", %peer, "connection refused: too many from this address");
+            return;
+        };
+        let connection = connection::run(stream, serving.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(counted);
+        });
     };
     tasks.spawn(accept::accept(listener, stopping.clone(), on_connection));
     Ok(())

@@ -1,6 +1,8 @@
 //! The broker: its vhosts, users and connections, and what they share.
 
 mod feed;
+mod limits;
+mod vhosts;
 
 use std::sync::{
     Arc, OnceLock, Weak,
@@ -10,7 +12,8 @@ use std::sync::{
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use self::feed::Feed;
+pub use self::limits::Place;
+use self::{feed::Feed, limits::Places};
 use crate::{
     Error,
     alarms::{Alarms, Resource},
@@ -72,6 +75,7 @@ pub struct Broker {
     alarms: Mutex<Alarms>,
     pub(crate) accounts: Accounts,
     pub(crate) access: AccessCache,
+    places: Arc<Places>,
     /// Why every connection has to close, once the broker stops.
     stopping: OnceLock<Arc<str>>,
 }
@@ -117,6 +121,7 @@ impl Broker {
             alarms: Mutex::default(),
             accounts: Accounts::default(),
             access: AccessCache::default(),
+            places: Arc::default(),
             stopping: OnceLock::new(),
         });
         if broker.shared.definitions.list(Kind::Vhost).is_empty() {
@@ -188,6 +193,10 @@ impl Broker {
         // After it is in the list: whoever stops the broker now either sees the connection or is seen by it.
         if let Some(reason) = self.stopping.get() {
             entry.outbox.post(Event::Close(Arc::clone(reason)));
+        }
+        // The same for the vhost and the user.
+        if let Some(reason) = self.came_too_late(&entry.user, &entry.vhost) {
+            entry.outbox.post(Event::Close(reason));
         }
     }
 

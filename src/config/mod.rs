@@ -74,6 +74,10 @@ pub struct Amqp {
     pub frame_max: u32,
     /// Largest message body in bytes.
     pub max_message_size: u64,
+    /// Most open connections; 0 is no limit.
+    pub connection_max: usize,
+    /// Most connections of one address; 0 is no limit.
+    pub connection_max_per_address: usize,
     /// Seconds within which a login must finish.
     pub login_timeout_seconds: u64,
     /// Users who may log in from this machine only.

@@ -134,6 +134,21 @@ pub const OPTIONS: &[ConfigOption] = &[
                   PRECONDITION_FAILED.",
     },
     ConfigOption {
+        key: "amqp.connection_max",
+        default: "0",
+        kind: Kind::Integer(0..=10_000_000),
+        flag: None,
+        meaning: "Most open connections of the broker. Opening one more is refused with 530 NOT_ALLOWED. 0 is no limit.",
+    },
+    ConfigOption {
+        key: "amqp.connection_max_per_address",
+        default: "0",
+        kind: Kind::Integer(0..=10_000_000),
+        flag: None,
+        meaning: "Most connections of one client address, those that have not logged in yet included. One more is \
+                  closed at once. Addresses of IPv6 count by /64. 0 is no limit.",
+    },
+    ConfigOption {
         key: "amqp.login_timeout_seconds",
         default: "10",
         kind: Kind::Integer(1..=600),
@@ -176,7 +191,7 @@ pub const OPTIONS: &[ConfigOption] = &[
         kind: Kind::BytesOrFraction,
         flag: None,
         meaning: "Resident memory of the broker above which publishers are blocked until it is below again: a number \
-                  of bytes, or a part of the machine's memory.",
+                  of bytes, or a part of the machine's memory, or of its control group's where that is less.",
     },
     ConfigOption {
         key: "alarms.disk_free_limit",

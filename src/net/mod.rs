@@ -4,3 +4,4 @@ pub mod accept;
 pub mod connection;
 pub mod expiries;
 pub mod listen;
+pub mod sources;

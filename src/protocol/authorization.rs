@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use broker_core::broker::Broker;
-
-use super::exception::{Exception, MethodId};
+use broker_core::{Error, broker::Broker};
 
 /// Whether `user` may log in from `peer`: some users only from this machine. An IPv4 peer of a socket that speaks both
 /// counts as what it is.
@@ -15,18 +13,14 @@ pub fn may_log_in_from(peer: IpAddr, user: &str, loopback_users: &[String]) -> b
 /// Checks that `user` has permissions in a vhost (RabbitMQ: `rabbit_access_control:check_vhost_access`).
 ///
 /// # Errors
-/// 530 NOT_ALLOWED, blaming `method`.
-pub fn check_vhost_access(
-    broker: &Broker,
-    user: &str,
-    vhost: &str,
-    method: MethodId,
-) -> Result<(), Exception> {
+/// 530 NOT_ALLOWED.
+pub fn check_vhost_access(broker: &Broker, user: &str, vhost: &str) -> Result<(), Error> {
     if broker.may_access(user, vhost) {
         return Ok(());
     }
-    let text = format!("access to vhost '{vhost}' refused for user '{user}'");
-    Err(Exception::not_allowed(&text, method))
+    Err(Error::NotAllowed(format!(
+        "access to vhost '{vhost}' refused for user '{user}'"
+    )))
 }
 
 #[cfg(test)]
@@ -57,17 +51,12 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         let broker = Broker::start(store, Arc::clone(&definitions) as Arc<dyn Definitions>, 0);
         let broker = broker.unwrap();
-        check_vhost_access(&broker, "guest", "/", (10, 70)).unwrap();
+        check_vhost_access(&broker, "guest", "/").unwrap();
         let key = PermissionDefinition::key_of("/", "guest");
         let revoke = Change::delete(Kind::Permission, key);
         definitions.apply(vec![revoke]).unwrap();
-        let Err(Exception::Connection(reply)) = check_vhost_access(&broker, "guest", "/", (10, 70))
-        else {
-            panic!("not a connection exception");
-        };
-        assert_eq!(reply.code, 530);
-        let text = "NOT_ALLOWED - access to vhost '/' refused for user 'guest'";
-        assert_eq!(reply.text, text);
-        assert_eq!(reply.method, (10, 70));
+        let refused = check_vhost_access(&broker, "guest", "/").unwrap_err();
+        let text = "access to vhost '/' refused for user 'guest'";
+        assert_eq!(refused, Error::NotAllowed(text.to_owned()));
     }
 }

@@ -20,7 +20,6 @@ use broker_core::{
     liveness::Liveness,
     outbox::Outbox,
     queue::Millis,
-    vhost::Vhost,
 };
 use slab::Slab;
 
@@ -28,7 +27,7 @@ use super::{
     Settings,
     batch::Batch,
     exception::{Exception, Reply},
-    handshake::{self, Agreed, Attempt, Failed, Handshake, Surroundings},
+    handshake::{self, Attempt, Failed, Handshake, Opened, Surroundings},
     running::{Outcome, Running},
     session::Session,
 };
@@ -241,7 +240,7 @@ impl Connection {
         };
         match handshake.handle_method(frame.payload, &around, batch) {
             Ok(None) => {}
-            Ok(Some((agreed, vhost))) => self.open(agreed, vhost),
+            Ok(Some(opened)) => self.open(opened),
             Err(Failed::Exception(exception)) => return Err(exception),
             Err(Failed::Silently) => self.phase = Phase::Closed,
         }
@@ -283,7 +282,12 @@ impl Connection {
         }
     }
 
-    fn open(&mut self, agreed: Agreed, vhost: Arc<Vhost>) {
+    fn open(&mut self, opened: Opened) {
+        let Opened {
+            agreed,
+            vhost,
+            place,
+        } = opened;
         let id = self.broker.new_connection_id();
         let entry = Arc::new(ConnectionEntry {
             outbox: Arc::clone(&self.outbox),
@@ -299,6 +303,7 @@ impl Connection {
         let access = self.broker.access(&agreed.user, &vhost.name);
         let session = Session {
             id,
+            place,
             access,
             broker: Arc::clone(&self.broker),
             entry,

@@ -17,7 +17,12 @@ use amqp_codec::{
     AMQPClass, AMQPValue, FieldTable, Method, encode, parse_method, parse_table,
     protocol::connection::{self, AMQPMethod},
 };
-use broker_core::{broker::Broker, queue::Millis, users::LoginFailures, vhost::Vhost};
+use broker_core::{
+    broker::{Broker, Place},
+    queue::Millis,
+    users::LoginFailures,
+    vhost::Vhost,
+};
 
 use super::{
     Settings,
@@ -86,6 +91,16 @@ pub struct Agreed {
     pub channel_max: u16,
     /// Seconds between heartbeats, 0 for none.
     pub heartbeat: u16,
+}
+
+/// What comes out of a handshake.
+pub struct Opened {
+    /// What was agreed on.
+    pub agreed: Agreed,
+    /// The vhost.
+    pub vhost: Arc<Vhost>,
+    /// The connection's place among those that are limited.
+    pub place: Place,
 }
 
 /// A handshake under way.
@@ -184,7 +199,7 @@ impl Handshake {
         payload: &[u8],
         around: &Surroundings<'_>,
         batch: &mut Batch,
-    ) -> Result<Option<(Agreed, Arc<Vhost>)>, Failed> {
+    ) -> Result<Option<Opened>, Failed> {
         let method = parse_method(payload).map_err(Exception::from)?;
         let id = method.id();
         let Method::Other(AMQPClass::Connection(method)) = method else {
@@ -201,9 +216,9 @@ impl Handshake {
                 Ok(None)
             }
             (Awaited::Open, AMQPMethod::Open(method)) => {
-                let vhost = self.open(method.virtual_host.as_str(), around.broker)?;
+                let opened = self.open(method.virtual_host.as_str(), around)?;
                 send(AMQPMethod::OpenOk(connection::OpenOk {}), batch);
-                Ok(Some((self.agreed.clone(), vhost)))
+                Ok(Some(opened))
             }
             _ => Err(self.out_of_order(id).into()),
         }
@@ -340,13 +355,28 @@ impl Handshake {
         Ok(())
     }
 
-    fn open(&self, name: &str, broker: &Broker) -> Result<Arc<Vhost>, Exception> {
+    fn open(&self, name: &str, around: &Surroundings<'_>) -> Result<Opened, Exception> {
+        let broker = around.broker;
         let Some(vhost) = broker.vhost(name) else {
             let text = format!("vhost {name} not found");
             return Err(Exception::not_allowed(&text, OPEN));
         };
-        check_vhost_access(broker, &self.agreed.user, name, OPEN)?;
-        Ok(vhost)
+        let user = &self.agreed.user;
+        let place = broker.admit(user, &vhost.name, around.settings.connection_max);
+        let place = place
+            .and_then(|place| {
+                check_vhost_access(broker, user, name)?;
+                Ok(place)
+            })
+            .map_err(|error| {
+                tracing::warn!(target: "audit", peer = %around.peer, user = &**user, vhost = name, "vhost refused: {error}");
+                Exception::of(&error, OPEN)
+            })?;
+        Ok(Opened {
+            agreed: self.agreed.clone(),
+            vhost,
+            place,
+        })
     }
 }
 

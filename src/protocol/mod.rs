@@ -38,6 +38,8 @@ pub struct Settings {
     pub max_message_size: u64,
     /// Milliseconds that a login may take.
     pub login_timeout: u64,
+    /// The most open connections of the broker; 0 for any number.
+    pub connection_max: usize,
     /// Users that may log in from this machine only.
     pub loopback_users: Vec<String>,
 }

@@ -356,6 +356,9 @@ impl Running {
             );
             return Err(Exception::not_allowed(&text, (0, 0)));
         }
+        let session = &self.session;
+        let permitted = session.broker.check_channel_limit(&session.place);
+        permitted.map_err(|error| Exception::of(&error, (0, 0)))?;
         let index = usize::from(number);
         if self.channels.len() <= index {
             self.channels.resize_with(index + 1, || None);

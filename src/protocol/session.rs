@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use amqp_codec::{AMQPClass, encode};
 use broker_core::{
-    broker::{Broker, ConnectionEntry},
+    broker::{Broker, ConnectionEntry, Place},
     liveness::Question,
     outbox::{Outbox, SubscriptionKey},
     permissions::{Access, Operation, Resource},
@@ -92,6 +92,8 @@ pub struct Session {
     pub vhost: Arc<Vhost>,
     /// Who logged in.
     pub user: Arc<str>,
+    /// Its place among the connections that are limited.
+    pub place: Place,
     /// What they may do, as of the last look.
     pub access: Arc<Access>,
     /// What the client understands.
@@ -239,7 +241,8 @@ impl Session {
     /// # Errors
     /// 530 when the user may no longer use the vhost.
     pub fn update_secret(&self, reason: &str, id: MethodId) -> Result<(), Exception> {
-        check_vhost_access(&self.broker, &self.user, &self.vhost.name, id)?;
+        let access = check_vhost_access(&self.broker, &self.user, &self.vhost.name);
+        access.map_err(|error| Exception::of(&error, id))?;
         let (connection, user) = (&*self.entry.name, &*self.user);
         tracing::info!(connection, user, reason, "secret updated");
         Ok(())
@@ -249,6 +252,7 @@ impl Session {
     pub fn count_channels(&self, change: i64) {
         let channels = &self.entry.channels;
         channels.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        self.place.count_channels(change);
     }
 
     /// Notes that an exclusive queue ends with this connection.

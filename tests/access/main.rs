@@ -15,3 +15,4 @@ mod served;
 #[path = "../support/mod.rs"]
 mod support;
 mod topic_permissions;
+mod vhosts;

@@ -28,6 +28,7 @@ pub fn settings() -> Arc<Settings> {
         frame_max: 131_072,
         max_message_size: 100_000,
         login_timeout: 10_000,
+        connection_max: 0,
         loopback_users: vec!["guest".to_owned()],
     })
 }

@@ -10,6 +10,7 @@
 //! the ones of a single node.
 
 mod arguments;
+mod limits;
 mod live;
 mod memory;
 mod records;
@@ -18,6 +19,7 @@ mod sled_definitions;
 use std::sync::Arc;
 
 pub use self::{
+    limits::{UserLimitsDefinition, VhostLimitsDefinition},
     memory::MemoryDefinitions,
     records::{
         BindingDefinition, DestinationKind, ExchangeDefinition, PermissionDefinition,

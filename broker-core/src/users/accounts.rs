@@ -4,7 +4,10 @@ use super::password;
 use crate::{
     Error,
     broker::Broker,
-    definitions::{Change, Kind, PermissionDefinition, TopicPermissionDefinition, UserDefinition},
+    definitions::{
+        Change, Kind, PermissionDefinition, TopicPermissionDefinition, UserDefinition,
+        UserLimitsDefinition,
+    },
     store::Ticket,
 };
 
@@ -112,10 +115,8 @@ impl Broker {
         self.existing_user(name)?;
         let mut changes = vec![Change::delete(Kind::User, UserDefinition::key_of(name))];
         changes.extend(self.grants(|_, user| user == name));
-        changes.push(Change::delete(
-            Kind::UserLimits,
-            UserDefinition::key_of(name),
-        ));
+        let limits = UserLimitsDefinition::key_of(name);
+        changes.push(Change::delete(Kind::UserLimits, limits));
         let ticket = self.definitions().apply(changes)?;
         tracing::info!(target: "audit", by, user = name, "user deleted");
         let reason = format!("user '{name}' is deleted");

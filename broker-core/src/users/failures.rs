@@ -68,7 +68,7 @@ impl LoginFailures {
     /// Whether a login from there is looked at: not while as many refusals as possible are held back.
     pub fn admits(&self, address: IpAddr) -> bool {
         let sources = self.sources.lock();
-        let source = sources.get(&network(address));
+        let source = sources.get(&network_of(address));
         source.is_none_or(|source| source.held < HELD)
     }
 
@@ -76,7 +76,7 @@ impl LoginFailures {
     /// that cannot hold one back.
     pub fn is_delayed(&self, address: IpAddr, now: Millis) -> bool {
         let sources = self.sources.lock();
-        let source = sources.get(&network(address));
+        let source = sources.get(&network_of(address));
         source.is_some_and(|source| source.failures > FREE && now < source.last + source.delay())
     }
 
@@ -86,7 +86,7 @@ impl LoginFailures {
         if sources.len() >= CAPACITY {
             make_room(&mut sources, now);
         }
-        let source = sources.entry(network(address)).or_default();
+        let source = sources.entry(network_of(address)).or_default();
         source.forgive(now);
         if source.failures == 0 {
             source.at = now;
@@ -99,7 +99,7 @@ impl LoginFailures {
 
     /// A refusal is no longer held back: the client was told, or is gone.
     pub fn released(&self, address: IpAddr) {
-        if let Some(source) = self.sources.lock().get_mut(&network(address)) {
+        if let Some(source) = self.sources.lock().get_mut(&network_of(address)) {
             source.held = source.held.saturating_sub(1);
         }
     }
@@ -116,8 +116,8 @@ fn make_room(sources: &mut HashMap<IpAddr, Source>, now: Millis) {
     }
 }
 
-/// What counts as one address: a household or a server has a /64 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
+/// What counts as one address: itself, or its /64 with IPv6, which is what a household or a server has.
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
         address => address,

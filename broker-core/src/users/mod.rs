@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use self::verified::Verified;
 pub use self::{
     accounts::{MAX_USER_TAGS, NewPassword},
-    failures::LoginFailures,
+    failures::{LoginFailures, network_of},
     first_start::FirstStart,
     password::{ARGON2ID, SHA_256, SHA_512, check_hash, hash_password},
 };

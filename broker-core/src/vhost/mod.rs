@@ -8,6 +8,7 @@ mod bindings;
 mod dead_letter;
 mod death_header;
 mod default_queue_type;
+mod deletion;
 mod direct_reply;
 mod exchanges;
 mod permitted;
@@ -20,7 +21,7 @@ mod transaction;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use amqp_codec::{AMQPValue, FieldTable};
@@ -75,6 +76,8 @@ pub struct Vhost {
     generation: AtomicU64,
     /// Taken while the topology changes, so that a binding is never made to something that is being deleted.
     topology: Mutex<Topology>,
+    /// It is being deleted.
+    closed: AtomicBool,
     noted: Noted,
     transient_ids: AtomicU64,
 }
@@ -92,6 +95,7 @@ impl Vhost {
             shared,
             generation: AtomicU64::new(1),
             topology: Mutex::default(),
+            closed: AtomicBool::new(false),
             noted: Noted::default(),
             transient_ids: AtomicU64::new(FIRST_TRANSIENT_ID),
         };

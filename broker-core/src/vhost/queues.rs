@@ -97,6 +97,7 @@ impl Vhost {
                 let ticket = self.written(existing.properties.durable);
                 return Ok((existing, ticket));
             }
+            self.check_queue_limit(&declaration.name)?;
             if !declaration.durable {
                 let queue = turn.add_queue(NewQueue {
                     id: QueueId(self.transient_ids.fetch_add(1, Ordering::Relaxed)),

@@ -130,8 +130,12 @@ impl Turn<'_> {
     /// at what there is now.
     ///
     /// # Errors
-    /// The definitions are not what they were told to be.
+    /// The definitions are not what they were told to be, or the vhost is being deleted.
     pub(super) fn write(&mut self, changes: Vec<Change>) -> Result<bool, Error> {
+        if self.vhost.is_closed() {
+            let name = &self.vhost.name;
+            return Err(Error::NotFound(format!("no vhost '{name}'")));
+        }
         let before = self.seen();
         let made = self.vhost.shared.definitions.apply(changes);
         self.ticket = self.ticket.max(*made.as_ref().unwrap_or(&Ticket::NONE));
@@ -230,7 +234,8 @@ impl Turn<'_> {
     }
 
     fn remove_if_unused(&mut self, exchange: &Arc<Exchange>) -> Result<(), Error> {
-        if exchange.binding_count() > 0 || !self.vhost.has_exchange(exchange) {
+        let vhost = self.vhost;
+        if exchange.binding_count() > 0 || !vhost.has_exchange(exchange) || vhost.is_closed() {
             return Ok(());
         }
         self.remove_exchange(exchange)

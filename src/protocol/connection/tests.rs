@@ -12,7 +12,7 @@ use broker_core::{
     outbox::{Delivery, SubscriptionKey},
     queue::{ConnectionId, Entry, NEVER, Queue, Work},
     store::MemoryStore,
-    vhost::QueueDeclaration,
+    vhost::{QueueDeclaration, Vhost},
 };
 
 use super::*;
@@ -41,6 +41,7 @@ impl Scene {
             frame_max: FRAME_MAX,
             max_message_size: 1 << 20,
             login_timeout: 1000,
+            connection_max: 0,
             loopback_users: Vec::new(),
         };
         let vhost = broker.vhost("/").unwrap();

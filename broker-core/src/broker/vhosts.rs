@@ -1,0 +1,108 @@
+//! Creating, changing and deleting vhosts (<https://www.rabbitmq.com/docs/vhosts>).
+
+use std::sync::Arc;
+
+use super::Broker;
+use crate::{
+    Error,
+    definitions::{Change, Kind, VhostDefinition},
+    store::Ticket,
+    vhost::vhost_of,
+};
+
+/// What goes with a vhost, in the order in which it goes.
+const INSIDE: [Kind; 10] = [
+    Kind::Permission,
+    Kind::TopicPermission,
+    Kind::Parameter,
+    Kind::VhostLimits,
+    Kind::Binding,
+    Kind::Queue,
+    Kind::Exchange,
+    Kind::Policy,
+    Kind::OperatorPolicy,
+    Kind::Vhost,
+];
+
+/// The queue types that a vhost can have as its default.
+const QUEUE_TYPES: [&str; 4] = ["classic", "quorum", "undefined", ""];
+
+impl Broker {
+    /// Creates a vhost, or changes what an existing one says of itself. Says whether it is new. Nobody has permissions
+    /// in a new one.
+    ///
+    /// # Errors
+    /// 406: no name, or a default queue type that there is not.
+    pub fn put_vhost(&self, vhost: &VhostDefinition, by: &str) -> Result<(bool, Ticket), Error> {
+        if vhost.name.is_empty() {
+            let text = "a vhost must have a name".to_owned();
+            return Err(Error::PreconditionFailed(text));
+        }
+        if let Some(kind) = vhost.default_queue_type.as_deref()
+            && !QUEUE_TYPES.contains(&kind)
+        {
+            let text = format!("'{kind}' is no queue type that a vhost can have as its default");
+            return Err(Error::PreconditionFailed(text));
+        }
+        let _turn = self.accounts.turn.lock();
+        let new = self.check_vhost_exists(&vhost.name).is_err();
+        let ticket = self.definitions().apply(vec![Change::put(vhost)?])?;
+        let what = if new {
+            "vhost created"
+        } else {
+            "vhost changed"
+        };
+        tracing::info!(target: "audit", by, vhost = vhost.name, "{what}");
+        Ok((new, ticket))
+    }
+
+    /// What a vhost says of itself.
+    pub fn vhost_definition(&self, name: &str) -> Option<VhostDefinition> {
+        let key = VhostDefinition::key_of(name);
+        let definition = self.definitions().get(Kind::Vhost, &key)?;
+        definition.record().ok()
+    }
+
+    /// Deletes a vhost with everything in it, and closes its connections.
+    ///
+    /// # Errors
+    /// 404: no such vhost.
+    pub fn delete_vhost(&self, name: &str, by: &str) -> Result<Ticket, Error> {
+        let _turn = self.accounts.turn.lock();
+        self.check_vhost_exists(name)?;
+        let vhost = self.vhost(name);
+        // Before anything else goes: a client shall hear of this and not of a consumer that is cancelled.
+        self.close_connections_of(name);
+        if let Some(vhost) = &vhost {
+            vhost.close();
+        }
+        let definitions = self.definitions();
+        let inside = INSIDE.into_iter().flat_map(|kind| definitions.list(kind));
+        let inside = inside.filter(|inside| vhost_of(&inside.key).as_deref() == Some(name));
+        let deletions = inside.map(|inside| Change::delete(inside.kind, inside.key));
+        let ticket = definitions.apply(deletions.collect())?;
+        if let Some(vhost) = &vhost {
+            vhost.drop_transient_queues();
+        }
+        tracing::info!(target: "audit", by, vhost = name, "vhost deleted");
+        // Whoever was opening it meanwhile.
+        self.close_connections_of(name);
+        Ok(ticket)
+    }
+
+    fn close_connections_of(&self, vhost: &str) {
+        let reason = format!("vhost '{vhost}' is deleted");
+        self.close_connections_where(&reason, |connection| *connection.vhost == *vhost);
+    }
+
+    /// Why a connection that was just added has to close: its vhost or its user was deleted while it was being opened.
+    pub(super) fn came_too_late(&self, user: &str, vhost: &str) -> Option<Arc<str>> {
+        if self.vhost(vhost).is_none() {
+            return Some(format!("vhost '{vhost}' is deleted").into());
+        }
+        if self.user(user).is_none() {
+            return Some(format!("user '{user}' is deleted").into());
+        }
+        None
+    }
+}
