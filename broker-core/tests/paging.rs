@@ -175,7 +175,7 @@ fn backlog_is_drained_in_order(store: Arc<dyn MessageStore>, count: usize) {
         let kind = |at: usize| match first / 1_000 % 3 {
             0 => true,
             1 => false,
-            _ => at % 2 == 0,
+            _ => at.is_multiple_of(2),
         };
         publish(&queue, (first..first + 100).map(|at| message(at, kind(at))));
     }
@@ -223,7 +223,7 @@ fn many_small_queues_come_under_the_budget_together() {
     let scene = Scene::new(Arc::new(MemoryStore::pageable()));
     let queues: Vec<_> = (0..500).map(|at| scene.queue(&format!("q{at}"))).collect();
     for (at, queue) in queues.iter().enumerate() {
-        publish(queue, (0..20).map(|number| message(number, at % 2 == 0)));
+        publish(queue, (0..20).map(|number| message(number, at.is_multiple_of(2))));
     }
     scene.comes_under_the_budget();
     for queue in &queues {
