@@ -223,7 +223,10 @@ fn many_small_queues_come_under_the_budget_together() {
     let scene = Scene::new(Arc::new(MemoryStore::pageable()));
     let queues: Vec<_> = (0..500).map(|at| scene.queue(&format!("q{at}"))).collect();
     for (at, queue) in queues.iter().enumerate() {
-        publish(queue, (0..20).map(|number| message(number, at.is_multiple_of(2))));
+        publish(
+            queue,
+            (0..20).map(|number| message(number, at.is_multiple_of(2))),
+        );
     }
     scene.comes_under_the_budget();
     for queue in &queues {

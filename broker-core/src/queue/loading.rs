@@ -13,7 +13,8 @@ use super::{
 };
 use crate::Error;
 
-/// Of a queue that somebody consumes this much stays in memory, so that it is not read back at once.
+/// Of a queue that somebody consumes this much stays in memory when that is short, so that it is not read back at once;
+/// and no more than this is read then.
 const KEPT: usize = 64 * 1024;
 
 /// Most loads that a publisher waits for.
@@ -65,7 +66,12 @@ impl Queue {
     /// left to the reader threads.
     fn load_next(self: &Arc<Self>, now: Millis, work: &mut Work, leave: bool) -> bool {
         let next = self.state.lock().next_load();
-        let Ok(Some(load)) = next else { return false };
+        let Ok(Some(mut load)) = next else {
+            return false;
+        };
+        if self.pager.is_over() {
+            load.most_bytes = load.most_bytes.min(KEPT);
+        }
         self.finish(&load, now, work, |state, effects| {
             state.drop_excess(effects);
             if leave {

@@ -533,6 +533,7 @@ impl Queue {
         let over = self.account(&mut state, &mut work.effects);
         drop(state);
         work.effects.forgotten.clear();
+        work.effects.forgotten.shrink_to(KEPT_FORGOTTEN);
         if over {
             self.pager.relieve();
         }
@@ -558,6 +559,9 @@ impl Queue {
         }
     }
 }
+
+/// Room for forgotten messages that a connection keeps.
+const KEPT_FORGOTTEN: usize = 64;
 
 fn give_back_credit(
     state: &mut QueueState,

@@ -66,26 +66,24 @@ impl Page {
         }
     }
 
-    /// Stands for these messages; `None` if there are none.
-    pub fn of<'a>(
-        entries: impl DoubleEndedIterator<Item = &'a Entry> + Clone,
-        source: Source,
-    ) -> Option<Self> {
-        let (first, last) = (entries.clone().next()?, entries.clone().next_back()?);
+    /// Stands for these messages, as if the store had them.
+    pub fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Self {
         let mut page = Self {
-            first: first.position,
-            last: last.position,
+            first: Position::MAX,
+            last: 0,
             count: 0,
             bytes: 0,
             expires: NEVER,
-            source,
+            source: Source::Store,
         };
         for entry in entries {
+            page.first = page.first.min(entry.position);
+            page.last = entry.position;
             page.count += 1;
             page.bytes += entry.message.body().len();
             page.expires = page.expires.min(entry.expires_at);
         }
-        Some(page)
+        page
     }
 
     /// Takes `next`, which follows it, in; gives it back if the two cannot join.
@@ -324,15 +322,13 @@ impl Load {
         store: &dyn MessageStore,
         loaded: &mut Loaded,
     ) -> Result<(), Error> {
-        let mut size = 0;
         let mut each = |stored: StoredMessage| {
-            size += stored.message.size();
             loaded.entries.push(restored(stored, &self.limits));
         };
         store.read(queue, self.from, self.to, self.most_bytes, &mut each)?;
+        // Whatever the reason for which the store stopped early: there may be more.
         if let Some(last) = loaded.entries.last()
             && last.position < self.to
-            && size >= self.most_bytes
         {
             loaded.end = End::Partial(last.position);
         }

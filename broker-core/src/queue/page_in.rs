@@ -1,7 +1,7 @@
 //! How a queue's messages come back from disk.
 //!
-//! One load at a time is asked of the reader threads, early enough that consumers need not wait: as soon as half of
-//! the last load is delivered. Who cannot wait (`basic.get`, a limit on the length) reads on its own thread. Neither
+//! One load at a time is asked of the reader threads, early enough that consumers need not wait: as soon as about half
+//! of the last load is delivered. Who cannot wait (`basic.get`, a limit on the length) reads on its own thread. Neither
 //! holds the queue's lock while it reads, so when the messages arrive the queue looks whether they still are what comes
 //! next; what arrives twice or too late is dropped.
 
@@ -52,7 +52,7 @@ impl QueueState {
     pub(super) fn read_ahead(&mut self, delivered: bool, effects: &mut Effects) {
         let Some(pages) = &self.pages else { return };
         let front = cost(self.ready.len(), pages.front_bytes);
-        if front < self.chunk / 2 && (delivered || self.consumers.can_take()) {
+        if front < self.chunk && (delivered || self.consumers.can_take()) {
             self.ask_for_load(effects);
         }
     }

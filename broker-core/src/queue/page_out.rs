@@ -80,25 +80,21 @@ impl QueueState {
         };
         let run = run(pages.tail.iter(), how, taken, bound);
         if let Some(run) = run {
-            let entries: Vec<_> = pages.tail.drain(..run.length()).collect();
-            if pages.tail.is_empty() {
-                pages.tail = VecDeque::new();
-            }
-            pages.tail_bytes -= body_bytes(entries.iter());
-            return run.page(entries, forgotten, |page| pages.push_back(page));
+            let (page, done) = run.take(&mut pages.tail, 0, forgotten);
+            pages.tail_bytes -= page.bytes;
+            pages.push_back(page);
+            return done;
         }
         let front = cost(self.ready.len(), pages.front_bytes);
         if how.front && front > how.keep && pages.loading.is_none() && !pages.is_empty() {
             let run = self::run(self.ready.iter().rev(), how, taken, bound);
             if let Some(run) = run {
                 let rest = self.ready.len() - run.length();
-                let entries: Vec<_> = self.ready.split_off(rest).into();
-                if self.ready.is_empty() {
-                    self.ready = VecDeque::new();
-                }
-                pages.front_bytes -= body_bytes(entries.iter());
+                let (page, done) = run.take(&mut self.ready, rest, forgotten);
+                pages.front_bytes -= page.bytes;
+                pages.push_front(page);
                 self.epoch += 1;
-                return run.page(entries, forgotten, |page| pages.push_front(page));
+                return done;
             }
         }
         if pages.is_empty() {
@@ -193,24 +189,30 @@ impl Run {
         *length
     }
 
-    fn page(
+    /// Takes the run that begins at `from` out of its row, and makes a page of it.
+    fn take(
         self,
-        mut entries: Vec<Entry>,
+        row: &mut VecDeque<Entry>,
+        from: usize,
         forgotten: &mut Vec<Entry>,
-        add: impl FnOnce(Page),
-    ) -> PagedOut {
-        match self {
+    ) -> (Page, PagedOut) {
+        let range = from..from.saturating_add(self.length()).min(row.len());
+        let mut page = Page::of(row.range(range.clone()));
+        let taken = row.drain(range);
+        let done = match self {
             Self::Stored(_) => {
-                Page::of(entries.iter(), Source::Store).map(add);
-                forgotten.append(&mut entries);
+                forgotten.extend(taken);
                 PagedOut::Forgotten
             }
             Self::Spill(_) => {
-                let entries = Arc::new(entries);
-                let source = Source::Held(Arc::clone(&entries));
-                Page::of(entries.iter(), source).map(add);
+                let entries = Arc::new(taken.collect::<Vec<_>>());
+                page.source = Source::Held(Arc::clone(&entries));
                 PagedOut::Spill(entries)
             }
+        };
+        if row.is_empty() {
+            *row = VecDeque::new();
         }
+        (page, done)
     }
 }
