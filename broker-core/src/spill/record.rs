@@ -1,17 +1,19 @@
 //! A queue's entry as bytes in a spill file, and back.
 //!
 //! ```text
-//! position u64 | expires at u64 | delivery count u32 | flags u8 (1 stored, 2 redelivered, 4 persistent)
+//! position u64 | expires at u64 | delivery count u32 | flags u8 (1 stored, 2 redelivered) | the message's flags u8
 //! | exchange length u8 | routing key length u8 | properties length u32 | body length u32
 //! | exchange | routing key | properties | body
 //! ```
 //! Numbers are little-endian. The block around it has a checksum.
 
-use crate::{message::Message, queue::Entry};
+use crate::{
+    message::{Flags, Message},
+    queue::Entry,
+};
 
 const STORED: u8 = 1;
 const REDELIVERED: u8 = 2;
-const PERSISTENT: u8 = 4;
 
 /// What is told of a record that ends before its time.
 const CUT: &str = "a message that ends early";
@@ -20,14 +22,13 @@ const CUT: &str = "a message that ends early";
 pub(super) fn encode(entry: &Entry, out: &mut Vec<u8>) {
     let message = &entry.message;
     let flag = |on: bool, flag: u8| if on { flag } else { 0 };
-    let flags = flag(entry.stored, STORED)
-        | flag(entry.redelivered, REDELIVERED)
-        | flag(message.persistent(), PERSISTENT);
+    let flags = flag(entry.stored, STORED) | flag(entry.redelivered, REDELIVERED);
     let (exchange, key) = (message.exchange_bytes(), message.routing_key_bytes());
     out.extend_from_slice(&entry.position.to_le_bytes());
     out.extend_from_slice(&entry.expires_at.to_le_bytes());
     out.extend_from_slice(&entry.delivery_count.to_le_bytes());
-    out.extend_from_slice(&[flags, exchange.len() as u8, key.len() as u8]);
+    out.extend_from_slice(&[flags, message.flags().bits()]);
+    out.extend_from_slice(&[exchange.len() as u8, key.len() as u8]);
     out.extend_from_slice(&(message.properties().len() as u32).to_le_bytes());
     out.extend_from_slice(&(message.body().len() as u32).to_le_bytes());
     out.extend_from_slice(exchange);
@@ -41,17 +42,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Entry, &[u8]), &'static str> {
     let (position, rest) = array(bytes)?;
     let (expires_at, rest) = array(rest)?;
     let (delivery_count, rest) = array(rest)?;
-    let ([flags, exchange, key], rest) = array(rest)?;
+    let ([flags, of_message, exchange, key], rest) = array(rest)?;
     let (properties, rest) = array(rest)?;
     let (body, rest) = array(rest)?;
     let (exchange, rest) = text(rest, usize::from(exchange))?;
     let (key, rest) = text(rest, usize::from(key))?;
     let (properties, rest) = part(rest, u32::from_le_bytes(properties) as usize)?;
     let (body, rest) = part(rest, u32::from_le_bytes(body) as usize)?;
-    let persistent = flags & PERSISTENT != 0;
+    let message_flags = Flags::from_bits(of_message);
     let entry = Entry {
         position: u64::from_le_bytes(position),
-        message: Message::new(exchange, key, properties, body, persistent),
+        message: Message::with_flags(exchange, key, properties, body, message_flags),
         expires_at: u64::from_le_bytes(expires_at),
         delivery_count: u32::from_le_bytes(delivery_count),
         stored: flags & STORED != 0,

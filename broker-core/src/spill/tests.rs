@@ -3,13 +3,17 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::{journal::file_system::Disk, message::Message};
+use crate::{
+    journal::file_system::Disk,
+    message::{Flags, Message},
+};
 
 fn entry(position: u64, length: usize) -> Entry {
     let body = vec![position as u8; length];
+    let flags = Flags::from_bits(position as u8);
     Entry {
         position,
-        message: Message::new("logs", "a.b", &[0, 0], &body, position.is_multiple_of(2)),
+        message: Message::with_flags("logs", "a.b", &[0, 0], &body, flags),
         expires_at: 1_000 + position,
         delivery_count: position as u32,
         stored: position.is_multiple_of(3),
@@ -43,7 +47,7 @@ fn block_gives_back_the_messages_that_were_written() {
             assert_eq!(found.delivery_count, written.delivery_count);
             assert_eq!(found.stored, written.stored);
             assert_eq!(found.redelivered, written.redelivered);
-            assert_eq!(message.persistent(), other.persistent());
+            assert_eq!(message.flags(), other.flags());
             assert_eq!(message.exchange(), other.exchange());
             assert_eq!(message.routing_key(), other.routing_key());
             assert_eq!(message.properties(), other.properties());
