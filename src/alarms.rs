@@ -15,8 +15,9 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::config::{Alarms, MemoryLimit};
 
-/// Time between two checks: a publisher at full speed fills about a gigabyte in it, and a check costs microseconds.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two checks: a publisher at full speed fills some hundred megabytes in it, and a check costs
+/// microseconds.
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Compares what is used with what may be used.
 pub struct Watch {
@@ -57,9 +58,7 @@ impl Watch {
     /// Looks once, and raises and ends alarms accordingly.
     pub fn check(&mut self) {
         self.check_memory();
-        if self.disk_free_limit > 0 {
-            self.check_disk();
-        }
+        self.check_disk();
     }
 
     fn check_memory(&mut self) {
@@ -70,19 +69,32 @@ impl Watch {
         self.set(Resource::Memory, used > limit, reading);
     }
 
+    /// A store that finds no room to write is as short of disk space as one can be, whatever else is measured.
     fn check_disk(&mut self) {
         let limit = self.disk_free_limit;
+        if let Some(why) = self.broker.store_blocked() {
+            self.set(Resource::Disk, true, format_args!("{why}"));
+        } else if limit == 0 {
+            self.set(Resource::Disk, false, format_args!("there is room again"));
+        } else if let Some(free) = self.free_bytes() {
+            let reading = format_args!("{free} bytes free, limit {limit}");
+            self.set(Resource::Disk, free < limit, reading);
+        }
+    }
+
+    /// What is free for the data; nothing if that cannot be read, which is said once.
+    fn free_bytes(&mut self) -> Option<u64> {
         match free_bytes(&self.data_dir) {
             Ok(free) => {
                 self.complained = false;
-                let reading = format_args!("{free} bytes free, limit {limit}");
-                self.set(Resource::Disk, free < limit, reading);
+                Some(free)
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.complained, true) {
                     let path = self.data_dir.display();
                     tracing::error!("cannot read the free space of {path}: {error}");
                 }
+                None
             }
         }
     }
@@ -126,7 +138,7 @@ impl Memory {
     }
 }
 
-/// Looks about once a second, for ever.
+/// Looks about twice a second, for ever.
 pub async fn run(mut watch: Watch) {
     loop {
         sleep(INTERVAL).await;

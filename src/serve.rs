@@ -57,6 +57,10 @@ fn serve(config: &Config) -> Result<(), Error> {
         http: listen::bind("HTTP", &config.http.listen)?,
     };
     let clock = Clock::start();
+    let runtime = runtime(config.worker_threads)?;
+    let entered = runtime.enter();
+    signals::survive_file_size_limit()?;
+    drop(entered);
     let broker = stores::open(
         data_dir.path(),
         config.store.engine,
@@ -71,7 +75,6 @@ fn serve(config: &Config) -> Result<(), Error> {
         settings: Arc::new(settings(config)),
         clock,
     };
-    let runtime = runtime(config.worker_threads)?;
     runtime.block_on(until_stopped(config, bound, serving, watch))?;
     broker.close();
     tracing::info!("stopped");

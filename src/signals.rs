@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first stops the broker in order, the second at once.
+//! SIGINT and SIGTERM: the first stops the broker in order, the second at once. SIGXFSZ: nothing.
 
 use std::io;
 
@@ -20,6 +20,17 @@ pub fn stopping() -> io::Result<CancellationToken> {
     );
     tokio::spawn(watch(interrupt, terminate, stopping.clone()));
     Ok(stopping)
+}
+
+/// Keeps the process alive when a file reaches the limit that `ulimit -f` sets: the write fails then, as on a full disk.
+/// Must be called inside the runtime, before anything is written.
+///
+/// # Errors
+/// When the system does not let signals be handled.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    // Once there is a handler it stays, though nobody listens.
+    let number = rustix::process::Signal::XFSZ.as_raw();
+    signal(SignalKind::from_raw(number)).map(drop)
 }
 
 async fn watch(mut interrupt: Signal, mut terminate: Signal, stopping: CancellationToken) {

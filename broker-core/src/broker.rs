@@ -285,6 +285,11 @@ impl Broker {
         true
     }
 
+    /// Why the store of messages can write nothing at the moment (a full disk), if so.
+    pub fn store_blocked(&self) -> Option<String> {
+        self.shared.store.blocked()
+    }
+
     /// Makes everything durable and stops the stores.
     pub fn close(&self) {
         self.shared.pager.close();
