@@ -58,6 +58,44 @@ impl Flags {
     }
 }
 
+/// How the bytes of a packed message are divided, and what is noted beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes of the exchange's name, which comes first.
+    pub exchange: u8,
+    /// Bytes of the routing key, which follows.
+    pub routing_key: u8,
+    /// Bytes of the raw properties, which follow; the rest is the body.
+    pub properties: u32,
+    /// What the broker notes.
+    pub flags: Flags,
+}
+
+/// The property flag of `expiration` in the first byte of the flags (AMQP 0-9-1, 4.2.6.1).
+const EXPIRATION: u8 = 0x01;
+
+impl Layout {
+    /// Whether a message of `length` bytes can be divided like this.
+    pub fn fits(&self, length: usize) -> bool {
+        self.properties_end() <= length
+    }
+
+    /// Bytes of the body of a message of `length` bytes.
+    pub fn body(&self, length: usize) -> usize {
+        length.saturating_sub(self.properties_end())
+    }
+
+    /// Whether the packed message has an expiration of its own.
+    pub fn may_expire(&self, packed: &[u8]) -> bool {
+        let flags = usize::from(self.exchange) + usize::from(self.routing_key);
+        self.properties >= 2 && packed.get(flags).is_some_and(|high| high & EXPIRATION != 0)
+    }
+
+    fn properties_end(&self) -> usize {
+        usize::from(self.exchange) + usize::from(self.routing_key) + self.properties as usize
+    }
+}
+
 /// The fixed part in front of the packed bytes.
 #[derive(Debug)]
 struct Fixed {
@@ -115,6 +153,41 @@ impl Message {
             }
             message
         })
+    }
+
+    /// Takes a message that [`Self::packed`] gave, `None` if the lengths do not fit.
+    pub fn from_packed(layout: Layout, packed: &[u8]) -> Option<Self> {
+        if !layout.fits(packed.len()) {
+            return None;
+        }
+        let fixed = Fixed {
+            properties_length: layout.properties,
+            exchange_length: layout.exchange,
+            routing_key_length: layout.routing_key,
+            flags: layout.flags,
+        };
+        Some(Self(ThinArc::from_header_and_slice(fixed, packed)))
+    }
+
+    /// Exchange, routing key, properties and body, one behind the other.
+    pub fn packed(&self) -> &[u8] {
+        &self.0.slice
+    }
+
+    /// How [`Self::packed`] is divided.
+    pub fn layout(&self) -> Layout {
+        let fixed = self.fixed();
+        Layout {
+            exchange: fixed.exchange_length,
+            routing_key: fixed.routing_key_length,
+            properties: fixed.properties_length,
+            flags: fixed.flags,
+        }
+    }
+
+    /// Tells apart messages that are alive at the same time.
+    pub fn address(&self) -> usize {
+        self.0.slice.as_ptr() as usize
     }
 
     /// The exchange it was published to (empty for the default exchange).

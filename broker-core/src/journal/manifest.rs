@@ -1,0 +1,259 @@
+//! The manifest: which segments there are, what of them is alive, and from which file on the log is replayed.
+//!
+//! It is a list of edits, appended one atomic record at a time and synced; when most of it is out of date it is written
+//! anew beside the old one and renamed. A start reads it whole. It is a file of its own and not part of the definitions'
+//! database, because it has to change in step with the files it names, and because tests must be able to make every
+//! write of it fail.
+//!
+//! A record: magic u32, length of the edits u32, CRC-32C of the edits u32, number of the record u64, CRC-32C of these
+//! twenty bytes u32, edits. The header's own checksum tells a record that was cut off from one whose length was damaged.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    block::Fields,
+    file_system::{File, FileSystem},
+    live::Live,
+    segment::Segment,
+    trouble::{Doing, Trouble, damaged},
+};
+use crate::{
+    error::Error,
+    store::{Position, QueueId},
+};
+
+const MAGIC: u32 = u32::from_le_bytes(*b"LVM1");
+const HEADER: usize = 24;
+/// Bytes of the header that its checksum covers.
+const CHECKED: usize = 20;
+const NAME: &str = "manifest";
+const NEW_NAME: &str = "manifest.new";
+/// The manifest is written anew when it has grown to twice what it needs and beyond this.
+const REWRITE_FROM: u64 = 1024 * 1024;
+
+/// A change of what the manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Edit {
+    /// The log is replayed from this file on.
+    LogStart(u64),
+    /// A segment was written.
+    Add(Segment),
+    /// A segment is not needed any more.
+    Drop(u64),
+    /// What is alive of a run in a segment.
+    Alive {
+        /// The segment.
+        segment: u64,
+        /// The queue.
+        queue: QueueId,
+        /// The run's number in the segment.
+        run: u32,
+        /// How many messages are alive; none: the run is gone.
+        count: u32,
+        /// Bytes of their bodies.
+        bodies: u64,
+        /// Bytes of their blocks.
+        bytes: u64,
+        /// Which.
+        live: Live,
+    },
+    /// How often a queue's messages came back; replaces what was said before.
+    Counts {
+        /// The queue.
+        queue: QueueId,
+        /// Every message up to here may have been delivered before.
+        redelivered_to: Position,
+        /// Delivery counts by position.
+        counts: Vec<(Position, u32)>,
+    },
+    /// The queue is gone with its runs and counts.
+    DropQueue(QueueId),
+}
+
+/// The manifest's file, open for appending.
+pub(super) struct Manifest {
+    path: PathBuf,
+    file: Box<dyn File>,
+    length: u64,
+    records: u64,
+    /// Its length when it was last written anew.
+    compact: u64,
+}
+
+impl Manifest {
+    /// Opens the manifest, or starts an empty one, and gives all edits. An unfinished last record is cut off.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub(super) fn open(
+        files: &dyn FileSystem,
+        directory: &Path,
+        each: &mut dyn FnMut(Edit),
+    ) -> Result<Self, Trouble> {
+        let path = directory.join(NAME);
+        let file = files.open(&path, true).doing("open", &path)?;
+        files.sync_directory(directory).doing("sync", directory)?;
+        let bytes = read(&*file, &path)?;
+        let mut manifest = Self {
+            path,
+            file,
+            length: 0,
+            records: 0,
+            compact: 0,
+        };
+        while let Some(length) = manifest.replay(&bytes, each)? {
+            manifest.length += length as u64;
+            manifest.records += 1;
+        }
+        if manifest.length < bytes.len() as u64 {
+            tracing::warn!(
+                file = %manifest.path.display(),
+                offset = manifest.length,
+                bytes = bytes.len() as u64 - manifest.length,
+                "cut off an unfinished record, nothing in it was promised"
+            );
+            let cut = manifest.file.truncate(manifest.length);
+            cut.doing("truncate", &manifest.path)?;
+        }
+        Ok(manifest)
+    }
+
+    /// Replays the next record of `bytes`; `None` at the end.
+    fn replay(&self, bytes: &[u8], each: &mut dyn FnMut(Edit)) -> Result<Option<usize>, Trouble> {
+        let rest = bytes.get(self.length as usize..).unwrap_or_default();
+        let edits = match record(rest, self.records) {
+            Record::Whole(edits) => edits,
+            Record::Unfinished if find_record(rest).is_none() => return Ok(None),
+            _ => return Err(damaged(&self.path, self.length, "a record that is not whole").into()),
+        };
+        let decoded: Vec<Edit> = postcard::from_bytes(edits).map_err(|error| {
+            damaged(
+                &self.path,
+                self.length,
+                &format!("unreadable edits ({error})"),
+            )
+        })?;
+        decoded.into_iter().for_each(each);
+        Ok(Some(HEADER + edits.len()))
+    }
+
+    /// Adds edits as one record that survives a power cut once this returns.
+    pub(super) fn append(&mut self, edits: &[Edit]) -> Result<(), Trouble> {
+        let record = encode(edits, self.records)?;
+        let written = self.file.write_at(&[&record], self.length);
+        written.doing("write", &self.path)?;
+        self.file.sync().doing("sync", &self.path)?;
+        self.length += record.len() as u64;
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Whether it has grown so much that it should be written anew.
+    pub(super) fn is_overgrown(&self) -> bool {
+        self.length > REWRITE_FROM && self.length / 2 > self.compact
+    }
+
+    /// Replaces the whole manifest by `edits`.
+    pub(super) fn rewrite(
+        &mut self,
+        files: &dyn FileSystem,
+        directory: &Path,
+        edits: &[Edit],
+    ) -> Result<(), Trouble> {
+        let new = directory.join(NEW_NAME);
+        let record = encode(edits, 0)?;
+        let file = files.open(&new, true).doing("create", &new)?;
+        file.truncate(0).doing("truncate", &new)?;
+        file.write_at(&[&record], 0).doing("write", &new)?;
+        file.sync().doing("sync", &new)?;
+        files.rename(&new, &self.path).doing("rename", &new)?;
+        files.sync_directory(directory).doing("sync", directory)?;
+        self.file = file;
+        self.length = record.len() as u64;
+        self.records = 1;
+        self.compact = self.length;
+        Ok(())
+    }
+
+    /// Bytes of the file.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+fn read(file: &dyn File, path: &Path) -> Result<Vec<u8>, Trouble> {
+    let length = file.length().doing("read", path)?;
+    let mut bytes = vec![0; length as usize];
+    file.read_at(&mut bytes, 0).doing("read", path)?;
+    Ok(bytes)
+}
+
+/// What stands at the start of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+enum Record<'a> {
+    /// A record, with its edits.
+    Whole(&'a [u8]),
+    /// The start of one, or room that was never written.
+    Unfinished,
+    /// Something else.
+    Damaged,
+}
+
+fn record(bytes: &[u8], number: u64) -> Record<'_> {
+    let Some((header, rest)) = bytes.split_at_checked(HEADER) else {
+        return Record::Unfinished;
+    };
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Record::Unfinished;
+    }
+    let Some((length, checksum)) = parse_header(header, number) else {
+        return Record::Damaged;
+    };
+    match rest.get(..length) {
+        Some(edits) if crc32c::crc32c(edits) == checksum => Record::Whole(edits),
+        Some(_) => Record::Damaged,
+        None => Record::Unfinished,
+    }
+}
+
+/// Length and checksum of the edits, from a header that is as it was written.
+fn parse_header(header: &[u8], number: u64) -> Option<(usize, u32)> {
+    let mut fields = Fields(header);
+    let magic = fields.u32().ok()?;
+    let length = fields.u32().ok()? as usize;
+    let checksum = fields.u32().ok()?;
+    let found = fields.u64().ok()?;
+    let own = fields.u32().ok()?;
+    let fits = magic == MAGIC && found == number && crc32c::crc32c(header.get(..CHECKED)?) == own;
+    fits.then_some((length, checksum))
+}
+
+/// Where a whole record stands in `bytes`, of whatever number.
+pub(super) fn find_record(bytes: &[u8]) -> Option<usize> {
+    let magic = MAGIC.to_le_bytes();
+    let starts = bytes.windows(4).enumerate().filter(|(_, w)| *w == magic);
+    let mut starts = starts.map(|(at, _)| at);
+    starts.find(|at| {
+        let rest = bytes.get(*at..).unwrap_or_default();
+        let number = rest
+            .get(12..CHECKED)
+            .map(Fields)
+            .and_then(|mut f| f.u64().ok());
+        number.is_some_and(|number| matches!(record(rest, number), Record::Whole(_)))
+    })
+}
+
+fn encode(edits: &[Edit], number: u64) -> Result<Vec<u8>, Error> {
+    let encoded = postcard::to_allocvec(edits)
+        .map_err(|error| Error::Internal(format!("cannot encode the manifest: {error}")))?;
+    let mut record = Vec::with_capacity(HEADER + encoded.len());
+    record.extend_from_slice(&MAGIC.to_le_bytes());
+    record.extend_from_slice(&(encoded.len() as u32).to_le_bytes());
+    record.extend_from_slice(&crc32c::crc32c(&encoded).to_le_bytes());
+    record.extend_from_slice(&number.to_le_bytes());
+    record.extend_from_slice(&crc32c::crc32c(&record).to_le_bytes());
+    record.extend_from_slice(&encoded);
+    Ok(record)
+}
