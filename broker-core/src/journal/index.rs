@@ -224,13 +224,22 @@ impl Index {
     }
 
     /// Forgets a queue with all that is in it.
-    pub(super) fn delete(&mut self, queue: QueueId) {
-        let Some(state) = self.queues.remove(&queue) else {
+    fn delete(&mut self, queue: QueueId) {
+        if !self.queues.contains_key(&queue) {
             return;
-        };
-        for run in state.runs {
+        }
+        for run in self.remove_queue(queue) {
             let live = run.references.iter().filter(|(p, _)| run.contains(*p));
             self.released.extend(live.map(|(_, id)| *id));
+        }
+        self.dropped.push(queue);
+        self.release_bodies();
+    }
+
+    /// Takes a queue out, and gives its runs.
+    pub(super) fn remove_queue(&mut self, queue: QueueId) -> VecDeque<Run> {
+        let runs = self.queues.remove(&queue).unwrap_or_default().runs;
+        for run in &runs {
             if let Place::Segment(_) = run.place {
                 self.segment_live = self.segment_live.saturating_sub(run.bytes);
             }
@@ -240,8 +249,7 @@ impl Index {
                 self.died |= file.runs == 0;
             }
         }
-        self.dropped.push(queue);
-        self.release_bodies();
+        runs
     }
 
     fn release_bodies(&mut self) {

@@ -115,7 +115,9 @@ impl Index {
                 state.redelivered_to = redelivered_to;
                 state.counts = counts.into_iter().collect();
             }
-            Edit::DropQueue(queue) => self.delete(queue),
+            Edit::DropQueue(queue) => {
+                self.remove_queue(queue);
+            }
         }
     }
 

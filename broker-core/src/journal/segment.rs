@@ -56,11 +56,6 @@ pub(super) fn number(name: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// Whether these bytes begin segment `number`.
-pub(super) fn is_header(bytes: &[u8], number: u64) -> bool {
-    bytes == header(number)
-}
-
 fn header(number: u64) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     let parts = MAGIC.to_le_bytes().into_iter().chain([0; 4]);
