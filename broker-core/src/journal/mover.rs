@@ -102,7 +102,7 @@ impl Mover {
                 from = self.move_messages(queue, position, &within, &mut writer)?;
             }
         }
-        self.reader.shrink();
+        self.reader.rest();
         let directory = &self.shared.directory;
         let finish = |writer: SegmentWriter| writer.finish(&*self.shared.files, directory);
         writer.map(finish).transpose()

@@ -21,7 +21,7 @@ use crate::{
     store::{Position, QueueId},
 };
 
-/// Reads blocks; keeps the last segment open, because a backlog is read forward.
+/// Reads blocks. Keeps the last segment open as long as it is busy.
 #[derive(Default)]
 pub(super) struct Reader {
     open: Option<(u64, Box<dyn File>)>,
@@ -264,8 +264,10 @@ impl Reader {
         }
     }
 
-    /// Gives the buffer back if something large went through it.
-    pub(super) fn shrink(&mut self) {
+    /// Gives the buffer back if something large went through it, and closes the file: a segment that is removed meanwhile
+    /// would keep its room on the disk.
+    pub(super) fn rest(&mut self) {
+        self.open = None;
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BUFFER);
     }

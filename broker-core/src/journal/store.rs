@@ -186,7 +186,7 @@ impl MessageStore for JournalStore {
         max_bytes: usize,
         each: &mut dyn FnMut(StoredMessage),
     ) -> Result<(), Error> {
-        // A thread reads one backlog after another, and keeps its buffer and the open file.
+        // A thread reads one backlog after another, and keeps its buffer.
         let mut reader = READER.take();
         let result = read(
             &self.shared,
@@ -196,7 +196,7 @@ impl MessageStore for JournalStore {
             max_bytes,
             each,
         );
-        reader.shrink();
+        reader.rest();
         READER.set(reader);
         Ok(result?)
     }

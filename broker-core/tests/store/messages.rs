@@ -8,8 +8,8 @@ use broker_core::{
 };
 
 use crate::support::{
-    ENQUEUED_AT, InMemory, OnSled, Subject, Told, commit, contents, delete, enqueue, message,
-    positions, read, requeue, settle, settle_range, stored,
+    ENQUEUED_AT, InMemory, Journal, OnDisk, OnSled, SmallJournal, Subject, Told, commit, contents,
+    delete, enqueue, message, positions, read, requeue, settle, settle_range, stored,
 };
 
 fn empty_batch_needs_no_ticket(store: &dyn MessageStore) {
@@ -263,6 +263,8 @@ macro_rules! every_store {
     ($($rule:ident),+ $(,)?) => {
         conformance!(memory, InMemory, $($rule),+);
         conformance!(sled, OnSled, $($rule),+);
+        conformance!(journal, Journal, $($rule),+);
+        conformance!(small_journal, SmallJournal, $($rule),+);
     };
 }
 
@@ -306,9 +308,7 @@ fn held_store_completes_when_the_test_says_so() {
     assert_eq!(told.so_far(), tickets);
 }
 
-#[test]
-fn sled_keeps_everything_over_a_restart() {
-    let mut subject = OnSled::new();
+fn keeps_everything_over_a_restart(mut subject: impl OnDisk) {
     commit(
         subject.store(),
         (1..=3).map(|at| enqueue(1, at, &vec![7; at as usize * 5_000])),
@@ -324,9 +324,7 @@ fn sled_keeps_everything_over_a_restart() {
     assert_eq!(contents(subject.store(), 1), [(1, vec![7; 5_000])]);
 }
 
-#[test]
-fn sled_finishes_an_interrupted_purge_at_start() {
-    let mut subject = OnSled::new();
+fn finishes_an_interrupted_purge_at_start(mut subject: impl OnDisk) {
     commit(subject.store(), (0..5_000).map(|at| enqueue(1, at, b"x")));
     commit(subject.store(), (0..3_000).map(|at| enqueue(2, at, b"x")));
     // The purge and the deletion are durable before their keys are gone, and closing does not wait for that.
@@ -345,14 +343,12 @@ fn sled_finishes_an_interrupted_purge_at_start() {
 }
 
 /// What a client has to be told of each message: how often it came back, and whether it may have been seen.
-fn flags(subject: &OnSled) -> Vec<(u32, bool)> {
+fn flags(subject: &impl OnDisk) -> Vec<(u32, bool)> {
     let found = stored(subject.store(), 1).into_iter();
     found.map(|s| (s.delivery_count, s.redelivered)).collect()
 }
 
-#[test]
-fn sled_keeps_counts_over_a_proper_close() {
-    let mut subject = OnSled::new();
+fn keeps_counts_over_a_proper_close(mut subject: impl OnDisk) {
     let large = vec![7; 20_000];
     commit(
         subject.store(),
@@ -365,12 +361,32 @@ fn sled_keeps_counts_over_a_proper_close() {
     assert_eq!(contents(subject.store(), 1), [(2, b"x".to_vec())]);
 }
 
-#[test]
-fn sled_flags_what_it_finds_after_an_unclean_stop() {
-    let mut subject = OnSled::new();
+fn flags_what_it_finds_after_an_unclean_stop(mut subject: impl OnDisk) {
     commit(subject.store(), [enqueue(1, 1, b"x"), requeue(1, 1, 3)]);
     commit(subject.store(), [enqueue(1, 2, b"x")]);
     subject.reopen_unclosed();
     commit(subject.store(), [enqueue(1, 3, b"x")]);
     assert_eq!(flags(&subject), [(3, true), (0, true), (0, false)]);
 }
+
+macro_rules! on_disk {
+    ($($module:ident: $subject:ty),+ => $rules:tt) => {
+        $(on_disk!(@ $module, $subject, $rules);)+
+    };
+    (@ $module:ident, $subject:ty, { $($rule:ident),+ $(,)? }) => {
+        mod $module {
+            use super::*;
+            $(#[test]
+            fn $rule() {
+                super::$rule(<$subject>::new());
+            })+
+        }
+    };
+}
+
+on_disk!(sled_on_disk: OnSled, journal_on_disk: Journal, small_journal_on_disk: SmallJournal => {
+    keeps_everything_over_a_restart,
+    finishes_an_interrupted_purge_at_start,
+    keeps_counts_over_a_proper_close,
+    flags_what_it_finds_after_an_unclean_stop,
+});

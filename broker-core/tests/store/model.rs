@@ -6,7 +6,7 @@ use broker_core::store::{MessageStore, Operation, Position, QueueId};
 use proptest::{collection::vec, prelude::*};
 
 use crate::support::{
-    OnSled, Subject, commit, delete, enqueue, requeue, settle, settle_range, stored,
+    OnDisk, OnSled, SmallJournal, commit, delete, enqueue, requeue, settle, settle_range, stored,
 };
 
 #[derive(Debug, Clone)]
@@ -138,8 +138,8 @@ impl Model {
     }
 }
 
-fn run(steps: Vec<Step>) {
-    let mut subject = OnSled::new();
+fn run<S: OnDisk>(steps: Vec<Step>) {
+    let mut subject = S::new();
     let mut model = Model::new();
     for step in steps.into_iter().chain([Step::Append, Step::Reopen]) {
         match step {
@@ -170,6 +170,11 @@ proptest! {
 
     #[test]
     fn sled_holds_what_a_map_would_hold(steps in vec(step(), 0..120)) {
-        run(steps);
+        run::<OnSled>(steps);
+    }
+
+    #[test]
+    fn journal_holds_what_a_map_would_hold(steps in vec(step(), 0..120)) {
+        run::<SmallJournal>(steps);
     }
 }

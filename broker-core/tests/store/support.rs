@@ -8,6 +8,11 @@ use std::{
 
 use broker_core::{
     definitions::SledDefinitions,
+    journal::{
+        FileLog, JournalStore,
+        file_system::{Disk, FileSystem},
+        log::LogOptions,
+    },
     message::Message,
     store::{
         Completion, FailureHook, MemoryStore, MessageStore, Operation, Position, QueueId,
@@ -180,18 +185,82 @@ impl Subject for OnSled {
     }
 }
 
-impl OnSled {
+/// A store that keeps things over a restart.
+pub trait OnDisk: Subject {
     /// Closes the store and opens it again.
-    pub fn reopen(&mut self) {
+    fn reopen(&mut self);
+
+    /// Opens the store again without a proper close, as after a crash.
+    fn reopen_unclosed(&mut self);
+}
+
+impl OnDisk for OnSled {
+    fn reopen(&mut self) {
         self.store().close();
         self.reopen_unclosed();
     }
 
-    /// Opens the store again without a proper close, as after a crash.
-    pub fn reopen_unclosed(&mut self) {
+    fn reopen_unclosed(&mut self) {
         self.store = None;
         self.store = Some(open_store(self.folder.path()));
     }
+}
+
+/// The journal in a folder that goes with it, with files of the log of `FILE` bytes: small ones are moved to segments
+/// all the time.
+pub struct OnJournal<const FILE: u64> {
+    store: Option<JournalStore>,
+    folder: TempDir,
+}
+
+/// The journal as a broker has it.
+pub type Journal = OnJournal<{ 64 * 1024 * 1024 }>;
+
+/// A journal that is busy moving.
+pub type SmallJournal = OnJournal<10_000>;
+
+impl<const FILE: u64> Subject for OnJournal<FILE> {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        Self {
+            store: Some(open_journal(folder.path(), FILE)),
+            folder,
+        }
+    }
+
+    fn store(&self) -> &dyn MessageStore {
+        self.store.as_ref().unwrap()
+    }
+}
+
+impl<const FILE: u64> OnDisk for OnJournal<FILE> {
+    fn reopen(&mut self) {
+        self.store().close();
+        self.store = None;
+        self.store = Some(open_journal(self.folder.path(), FILE));
+    }
+
+    /// What the files are at this moment is all that a crash leaves.
+    fn reopen_unclosed(&mut self) {
+        let copy = TempDir::new().unwrap();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        self.store = Some(open_journal(copy.path(), FILE));
+        self.folder = copy;
+    }
+}
+
+/// Opens a journal whose log has files of so many bytes.
+pub fn open_journal(folder: &Path, file_size: u64) -> JournalStore {
+    let options = LogOptions {
+        file_size,
+        ..LogOptions::default()
+    };
+    let files: Arc<dyn FileSystem> = Arc::new(Disk);
+    let log = FileLog::open(Arc::clone(&files), folder, options).unwrap();
+    JournalStore::open(files, folder, Arc::new(log), file_size, no_failure()).unwrap()
 }
 
 fn no_failure() -> FailureHook {
