@@ -63,7 +63,7 @@ fn serve(config: &Config) -> Result<(), Error> {
     drop(entered);
     let broker = stores::open(
         data_dir.path(),
-        config.store.engine,
+        &config.store,
         &config.memory,
         &first_start(config),
     )?;

@@ -5,21 +5,27 @@ use std::{path::Path, sync::Arc};
 use broker_core::{
     broker::Broker,
     definitions::SledDefinitions,
-    journal::file_system::Disk,
+    journal::{
+        FileLog, JournalStore,
+        file_system::{Disk, FileSystem},
+        log::{Log, LogOptions},
+    },
     paging::Pager,
     spill::Spill,
-    store::{FailureHook, SledDatabase, SledStore},
+    store::{FailureHook, MessageStore, SledDatabase, SledStore},
     users::FirstStart,
 };
 use sysinfo::{MemoryRefreshKind, System};
 
 use crate::{
-    config::{Engine, Memory},
+    config::{Engine, Memory, Store},
     error::Error,
 };
 
 /// The directory of the sled database within the data directory.
 const SLED: &str = "sled";
+/// The directory of the journal.
+pub const JOURNAL: &str = "journal";
 
 /// The directory of messages that found no room in memory.
 const SPILL: &str = "spill";
@@ -33,19 +39,80 @@ const MEMORY_UNKNOWN: u64 = 1024 * 1024 * 1024;
 /// The data cannot be read, or was written by something else.
 pub fn open(
     data_dir: &Path,
-    engine: Engine,
+    options: &Store,
     memory: &Memory,
     first: &FirstStart,
 ) -> Result<Arc<Broker>, Error> {
     let database = SledDatabase::open(&data_dir.join(SLED))?;
     let definitions = Arc::new(SledDefinitions::open(&database, hook("definitions"))?);
-    let store = match engine {
-        Engine::Sled => Arc::new(SledStore::open(&database, hook("messages"))?),
+    let store: Arc<dyn MessageStore> = match options.engine {
+        Engine::Sled => {
+            check_journal_is_empty(data_dir, options)?;
+            tracing::info!("messages are kept by sled; a confirm means synced to disk");
+            Arc::new(SledStore::open(&database, hook("messages"))?)
+        }
+        Engine::Journal => {
+            check_sled_is_empty(data_dir, &database)?;
+            let durability = options.durability();
+            tracing::info!("messages are kept by the journal; a confirm means {durability}");
+            Arc::new(open_journal(data_dir, options)?)
+        }
     };
     let budget = memory.message_budget.bytes(memory_total());
     let spill = Spill::open(Arc::new(Disk), &data_dir.join(SPILL))?;
     let pager = Pager::new(usize::try_from(budget).unwrap_or(usize::MAX), Some(spill));
     Ok(Broker::start_with(store, definitions, pager, first)?)
+}
+
+fn open_journal(data_dir: &Path, options: &Store) -> Result<JournalStore, Error> {
+    let files: Arc<dyn FileSystem> = Arc::new(Disk);
+    let directory = data_dir.join(JOURNAL);
+    let log_options = LogOptions {
+        file_size: options.log_file_size,
+        durability: options.durability(),
+        ..LogOptions::default()
+    };
+    let log = FileLog::open(Arc::clone(&files), &directory, log_options)?;
+    let log: Arc<dyn Log> = Arc::new(log);
+    let size = options.log_file_size;
+    Ok(JournalStore::open(
+        files,
+        &directory,
+        log,
+        size,
+        hook("messages"),
+    )?)
+}
+
+/// Messages that the other engine holds would seem to be lost.
+fn check_sled_is_empty(data_dir: &Path, database: &SledDatabase) -> Result<(), Error> {
+    match SledStore::holds_messages(database)? {
+        false => Ok(()),
+        true => Err(other_engine(data_dir, "sled")),
+    }
+}
+
+fn check_journal_is_empty(data_dir: &Path, options: &Store) -> Result<(), Error> {
+    if !data_dir.join(JOURNAL).exists() {
+        return Ok(());
+    }
+    let journal = open_journal(data_dir, options)?;
+    let empty = journal.queues()?.is_empty();
+    journal.close();
+    match empty {
+        true => Ok(()),
+        false => Err(other_engine(data_dir, "journal")),
+    }
+}
+
+fn other_engine(data_dir: &Path, engine: &str) -> Error {
+    Error::DataDirFormat {
+        path: data_dir.to_owned(),
+        problem: format!(
+            "holds messages that were stored with store.engine = \"{engine}\"; start with that engine and let consumers \
+             drain the queues, then change it"
+        ),
+    }
 }
 
 /// The machine's memory in bytes, or what a control group (a container) leaves of it.

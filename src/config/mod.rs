@@ -12,7 +12,9 @@ pub mod show;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use broker_core::journal::log::Durability;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -98,12 +100,45 @@ pub struct Http {
 pub struct Store {
     /// What keeps messages on disk.
     pub engine: Engine,
+    /// What a confirm of a persistent message means.
+    pub durability: DurabilityMode,
+    /// Milliseconds between two syncs, with [`DurabilityMode::Interval`].
+    pub sync_interval: u64,
+    /// Bytes of one file of the journal's log.
+    pub log_file_size: u64,
+}
+
+/// What a confirm of a persistent message means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DurabilityMode {
+    /// On disk, synced.
+    Sync,
+    /// Written, synced soon.
+    Interval,
+    /// Written.
+    None,
+}
+
+impl Store {
+    /// When the journal's promises are kept.
+    pub fn durability(&self) -> Durability {
+        match self.durability {
+            DurabilityMode::Sync => Durability::Sync,
+            DurabilityMode::Interval => {
+                Durability::Interval(Duration::from_millis(self.sync_interval))
+            }
+            DurabilityMode::None => Durability::None,
+        }
+    }
 }
 
 /// What keeps durable messages on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
+    /// The journal: a log and segments.
+    Journal,
     /// The embedded database sled.
     Sled,
 }

@@ -172,10 +172,37 @@ pub const OPTIONS: &[ConfigOption] = &[
     },
     ConfigOption {
         key: "store.engine",
-        default: r#""sled""#,
-        kind: Kind::Choice(&["sled"]),
+        default: r#""journal""#,
+        kind: Kind::Choice(&["journal", "sled"]),
         flag: None,
-        meaning: "What keeps durable messages on disk.",
+        meaning: "What keeps durable messages on disk: journal, for any load and any length of queue; or sled, an \
+                  embedded database that is simple and slower, for small brokers. Messages do not move from one to \
+                  the other: a data directory that holds messages of the other one is refused.",
+    },
+    ConfigOption {
+        key: "store.durability",
+        default: r#""sync""#,
+        kind: Kind::Choice(&["sync", "interval", "none"]),
+        flag: None,
+        meaning: "What a confirm of a persistent message means, with the journal. sync: it is on disk and survives a \
+                  power cut. interval: it survives the end of the process, and a power cut costs at most what was \
+                  confirmed in the last store.sync_interval. none: it survives the end of the process, and the \
+                  operating system writes when it likes. sled always syncs.",
+    },
+    ConfigOption {
+        key: "store.sync_interval",
+        default: "200",
+        kind: Kind::Integer(1..=3_600_000),
+        flag: None,
+        meaning: "Milliseconds between two syncs of the journal when store.durability is interval.",
+    },
+    ConfigOption {
+        key: "store.log_file_size",
+        default: "67108864",
+        kind: Kind::Integer(65_536..=4_294_967_296),
+        flag: None,
+        meaning: "Bytes of one file of the journal's log. The log has up to five of them: larger ones mean that fewer \
+                  messages are written twice, smaller ones that a start after a crash reads less.",
     },
     ConfigOption {
         key: "memory.message_budget",

@@ -174,7 +174,7 @@ fn a_value_that_is_not_admitted_is_an_error_with_line_and_range() {
     );
     assert_eq!(
         error_of("[store]\nengine = 'memory'\n"),
-        ":2:1: store.engine must be one of sled, not \"memory\""
+        ":2:1: store.engine must be one of journal, sled, not \"memory\""
     );
     assert_eq!(
         error_of("data_dir = ''"),

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::{
     block::{self, BlockHeader, Content},
     items::{BODIES, Item, items},
+    reader::Stand,
     run::{BlockPlace, Place, Run},
 };
 use crate::store::{Backlog, Position, QueueId};
@@ -358,8 +359,8 @@ impl Index {
         from: Position,
         to: Position,
         max_bytes: usize,
-    ) -> (Vec<(Place, BlockPlace)>, Position) {
-        let mut found: Vec<(Place, BlockPlace)> = Vec::new();
+    ) -> (Vec<Stand>, Position) {
+        let mut found: Vec<Stand> = Vec::new();
         let mut horizon = Position::MAX;
         let runs = self.queues.get(&queue).map(|state| &state.runs);
         for run in runs.into_iter().flatten() {

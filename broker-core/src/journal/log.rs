@@ -3,7 +3,7 @@
 //! Files of this machine implement it now. It is a trait so that a log which other machines replicate can take their
 //! place: nothing above it knows of syncs or of the bytes around a batch.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 pub use crate::store::Durability;
 use crate::{
@@ -18,6 +18,18 @@ pub struct LogPosition {
     pub file: u64,
     /// Bytes from the start of that file.
     pub offset: u64,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sync => f.write_str("synced to disk"),
+            Self::Interval(every) => {
+                write!(f, "written, and synced every {} ms", every.as_millis())
+            }
+            Self::None => f.write_str("written, and synced when the system likes"),
+        }
+    }
 }
 
 /// How a log is kept.

@@ -24,9 +24,9 @@ mod shared;
 mod store;
 mod trouble;
 
-use self::shared::Shared;
 #[doc(hidden)]
 pub use self::file_log::exercise as exercise_reader;
+use self::shared::Shared;
 pub use self::{file_log::FileLog, store::JournalStore};
 
 #[cfg(test)]

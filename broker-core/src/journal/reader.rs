@@ -29,6 +29,9 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
 }
 
+/// Where a block stands.
+pub(super) type Stand = (Place, BlockPlace);
+
 /// A live message and how the index knows it.
 pub(super) struct Found<'a> {
     /// The message's record.
@@ -105,7 +108,7 @@ impl Reader {
         &mut self,
         shared: &Shared,
         range: &Range<'_>,
-    ) -> Result<(Vec<(Place, BlockPlace)>, Option<Position>), Trouble> {
+    ) -> Result<(Vec<Stand>, Option<Position>), Trouble> {
         let ask = || {
             let index = shared.index.lock();
             index.blocks(
@@ -135,12 +138,7 @@ impl Reader {
         }
     }
 
-    fn fill(
-        &mut self,
-        shared: &Shared,
-        queue: QueueId,
-        blocks: &[(Place, BlockPlace)],
-    ) -> Result<(), Trouble> {
+    fn fill(&mut self, shared: &Shared, queue: QueueId, blocks: &[Stand]) -> Result<(), Trouble> {
         let total: usize = blocks.iter().map(|(_, block)| block.length as usize).sum();
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(total, 0);
@@ -168,7 +166,7 @@ impl Reader {
         &mut self,
         shared: &Shared,
         queue: QueueId,
-        stretch: &[(Place, BlockPlace)],
+        stretch: &[Stand],
         mut piece: &mut [u8],
     ) -> Result<(), Trouble> {
         let Some((place, first)) = stretch.first() else {
@@ -307,7 +305,7 @@ fn path(shared: &Shared, place: Place) -> PathBuf {
 }
 
 /// A block whose checksum fits and whose records do not: this version cannot read it.
-fn unreadable(shared: &Shared, blocks: &[(Place, BlockPlace)], what: &str) -> Trouble {
+fn unreadable(shared: &Shared, blocks: &[Stand], what: &str) -> Trouble {
     let (place, offset) = blocks
         .first()
         .map_or((Place::Segment(0), 0), |(place, block)| {

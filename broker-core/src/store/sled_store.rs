@@ -110,6 +110,26 @@ fn take_mark(database: &SledDatabase) -> Result<bool, Error> {
     Ok(mark.is_some())
 }
 
+impl SledStore {
+    /// Whether there are messages in `database`, without opening a store on it.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn holds_messages(database: &SledDatabase) -> Result<bool, Error> {
+        let tree = database.tree("messages")?;
+        Ok(next_queue(&tree, QueueId(0))?.is_some())
+    }
+}
+
+/// The first queue from `from` on that has messages.
+fn next_queue(tree: &sled::Tree, from: QueueId) -> Result<Option<QueueId>, Error> {
+    let Some(found) = tree.range(key(from, 0)..).keys().next() else {
+        return Ok(None);
+    };
+    let found = found.map_err(|error| failed("read", &error))?;
+    Ok(parse_key(&found).map(|(queue, ..)| queue))
+}
+
 /// The writer thread's side.
 struct Writer {
     database: SledDatabase,
@@ -282,11 +302,7 @@ impl MessageStore for SledStore {
         let mut queues = Vec::new();
         let mut next = QueueId(0);
         // Seeks from queue to queue instead of walking the messages.
-        while let Some(found) = self.tree.range(key(next, 0)..).keys().next() {
-            let found = found.map_err(|error| failed("read", &error))?;
-            let Some((queue, ..)) = parse_key(&found) else {
-                break;
-            };
+        while let Some(queue) = next_queue(&self.tree, next)? {
             queues.push(queue);
             next = QueueId(queue.0.saturating_add(1));
         }
