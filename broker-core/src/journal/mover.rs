@@ -184,15 +184,16 @@ impl Mover {
                 self.obsolete.push(*number);
             }
         }
-        for number in index.take_dead_segments() {
-            self.edits.push(Edit::Drop(number));
-            self.obsolete.push(number);
-        }
         if let Some(full) = full {
             self.log_start = full + 1;
             self.edits.push(Edit::LogStart(self.log_start));
         }
         self.edits.extend(added.map(Edit::Add));
+        // After the new segment, which may have died while it was written.
+        for number in index.take_dead_segments() {
+            self.edits.push(Edit::Drop(number));
+            self.obsolete.push(number);
+        }
         index.take_changes(&mut self.edits);
         if self.manifest.is_overgrown() || self.anew {
             self.edits = index.snapshot(self.log_start);
