@@ -235,16 +235,43 @@ fn when_the_first_policy_goes_the_next_one_counts() {
 }
 
 #[test]
-fn a_time_to_live_counts_for_what_comes_in_afterwards() {
+fn a_time_to_live_counts_for_what_comes_in_and_for_what_is_there() {
+    let system = System::start();
+    let queue = system.declare("q", &[]);
+    system.publish("", "q", "a", 0);
+    system.publish("", "q", "b", 5);
+    system.set_policy(json!({"message-ttl": 10}));
+    system.publish("", "q", "c", 8);
+    let left = |now| {
+        system.broker.run_expiries(now);
+        queue.counts().ready
+    };
+    assert_eq!([9, 10, 15, 18].map(left), [3, 2, 1, 0]);
+}
+
+#[test]
+fn what_is_too_old_for_a_new_time_to_live_goes_at_once() {
+    let system = System::start();
+    let queue = system.declare("q", &[]);
+    system.publish("", "q", "a", 0);
+    system.publish("", "q", "b", 95);
+    system.set_policy(json!({"message-ttl": 10}));
+    system.broker.run_expiries(100);
+    assert_eq!(bodies(&queue, 100), ["b"]);
+}
+
+#[test]
+fn a_time_to_live_that_is_cleared_or_raised_counts_no_longer() {
     let system = System::start();
     let queue = system.declare("q", &[]);
     system.set_policy(json!({"message-ttl": 10}));
     system.publish("", "q", "a", 0);
-    system.publish("", "q", "b", 5);
-    system.broker.run_expiries(10);
+    system.set_policy(json!({"message-ttl": 20}));
+    system.broker.run_expiries(19);
     assert_eq!(queue.counts().ready, 1);
-    system.broker.run_expiries(15);
-    assert_eq!(queue.counts().ready, 0);
+    system.clear_policy();
+    system.broker.run_expiries(1_000);
+    assert_eq!(bodies(&queue, 1_000), ["a"]);
 }
 
 #[test]

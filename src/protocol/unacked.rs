@@ -150,21 +150,14 @@ impl Unackeds {
 
 #[cfg(test)]
 mod tests {
-    use broker_core::{message::Message, queue::NEVER};
+    use broker_core::message::Message;
 
     use super::*;
 
     fn unacked(position: u64) -> Unacked {
         Unacked {
             subscription: SubscriptionKey(0),
-            entry: Entry {
-                position,
-                message: Message::new("", "q", &[0, 0], b"", false),
-                expires_at: NEVER,
-                delivery_count: 0,
-                stored: false,
-                redelivered: false,
-            },
+            entry: Entry::new(position, Message::new("", "q", &[0, 0], b"", false), 0),
         }
     }
 

@@ -18,17 +18,33 @@ pub struct Entry {
     pub position: Position,
     /// The message, shared with the other queues that it was routed to.
     pub message: Message,
-    /// When it expires, or [`NEVER`].
-    pub expires_at: Millis,
+    /// When it entered the queue. Times to live are reckoned from here, so that another one of the queue counts for the
+    /// messages that are there.
+    pub entered: Millis,
     /// How often it was delivered and came back.
     pub delivery_count: u32,
     /// Whether the store knows it, so that its settlement must be recorded.
     pub stored: bool,
     /// Whether it may have been seen by a consumer before (the `redelivered` flag).
     pub redelivered: bool,
+    /// Whether the message has an expiration of its own, without a look at it.
+    pub may_expire: bool,
 }
 
 impl Entry {
+    /// A message as it enters a queue.
+    pub fn new(position: Position, message: Message, entered: Millis) -> Self {
+        Self {
+            position,
+            may_expire: message.may_expire(),
+            message,
+            entered,
+            delivery_count: 0,
+            stored: false,
+            redelivered: false,
+        }
+    }
+
     /// The operation that takes it out of the store, if it is there.
     pub fn settlement(&self, queue: QueueId) -> Option<Operation> {
         self.stored.then_some(Operation::Settle {

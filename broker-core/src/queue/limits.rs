@@ -4,7 +4,7 @@ use amqp_codec::Properties;
 
 use super::{
     arguments::{Overflow, QueueArguments},
-    entry::{Millis, NEVER},
+    entry::{Entry, Millis, NEVER},
 };
 use crate::message::Message;
 
@@ -33,25 +33,19 @@ impl Limits {
         }
     }
 
-    /// When a message that arrives now expires: the lower of the queue's and its own time to live counts
+    /// When a message expires: the lower of the queue's and its own time to live counts
     /// (<https://www.rabbitmq.com/docs/ttl>).
-    pub fn expiry(&self, message: &Message, now: Millis) -> Millis {
-        let own = own_ttl(message);
-        match (self.message_ttl, own) {
-            (None, None) => NEVER,
-            (Some(ttl), None) | (None, Some(ttl)) => now.saturating_add(ttl),
-            (Some(a), Some(b)) => now.saturating_add(a.min(b)),
-        }
+    pub fn expiry(&self, entry: &Entry) -> Millis {
+        self.earliest(entry.entered, own_expiry(entry))
     }
 
-    /// The earliest moment at which a message may expire that entered at `enqueued_at` or later. Nobody knows what
-    /// messages with an expiration of their own say, so those may expire at once.
-    pub fn earliest_expiry(&self, enqueued_at: Millis, own: bool) -> Millis {
-        match (own, self.message_ttl) {
-            (true, _) => enqueued_at,
-            (false, Some(ttl)) => enqueued_at.saturating_add(ttl),
-            (false, None) => NEVER,
-        }
+    /// The earliest moment at which one of several messages expires: the first of them entered at `entered`, and
+    /// `own_expiry` is the earliest that they say themselves.
+    pub fn earliest(&self, entered: Millis, own_expiry: Millis) -> Millis {
+        let ttl = self.message_ttl;
+        ttl.map_or(own_expiry, |ttl| {
+            entered.saturating_add(ttl).min(own_expiry)
+        })
     }
 
     /// Whether there is any length limit.
@@ -80,11 +74,17 @@ impl Limits {
     }
 }
 
+/// When a message expires by its own word, or [`NEVER`].
+pub fn own_expiry(entry: &Entry) -> Millis {
+    if !entry.may_expire {
+        return NEVER;
+    }
+    let ttl = own_ttl(&entry.message);
+    ttl.map_or(NEVER, |ttl| entry.entered.saturating_add(ttl))
+}
+
 /// A message's own `expiration`, in milliseconds. The protocol layer has refused what is no number.
 fn own_ttl(message: &Message) -> Option<u64> {
-    if !message.may_expire() {
-        return None;
-    }
     Properties::parse(message.properties())
         .ok()?
         .expiration?

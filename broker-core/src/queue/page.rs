@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     entry::{Entry, Millis, NEVER},
-    limits::Limits,
+    limits::{Limits, own_expiry},
 };
 use crate::{
     error::Error,
@@ -47,21 +47,29 @@ pub struct Page {
     pub count: usize,
     /// Bytes of their bodies.
     pub bytes: usize,
-    /// The earliest moment at which one of them may expire, or [`NEVER`].
-    pub expires: Millis,
+    /// When the first of them entered, or an earlier moment.
+    pub oldest: Millis,
+    /// The earliest moment at which one of them expires by its own word, or an earlier moment; [`NEVER`] if none does.
+    pub own_expiry: Millis,
     /// Where they are.
     pub source: Source,
 }
 
 impl Page {
     /// What a store holds of a queue at start.
-    pub fn of_backlog(backlog: &Backlog, limits: &Limits) -> Self {
+    pub fn of_backlog(backlog: &Backlog) -> Self {
         Self {
             first: backlog.first,
             last: backlog.last,
             count: backlog.count,
             bytes: backlog.bytes,
-            expires: limits.earliest_expiry(backlog.oldest, backlog.may_expire),
+            oldest: backlog.oldest,
+            // Nobody knows what they say: it may be that they expire at once.
+            own_expiry: if backlog.may_expire {
+                backlog.oldest
+            } else {
+                NEVER
+            },
             source: Source::Store,
         }
     }
@@ -73,7 +81,8 @@ impl Page {
             last: 0,
             count: 0,
             bytes: 0,
-            expires: NEVER,
+            oldest: NEVER,
+            own_expiry: NEVER,
             source: Source::Store,
         };
         for entry in entries {
@@ -81,7 +90,8 @@ impl Page {
             page.last = entry.position;
             page.count += 1;
             page.bytes += entry.message.body().len();
-            page.expires = page.expires.min(entry.expires_at);
+            page.oldest = page.oldest.min(entry.entered);
+            page.own_expiry = page.own_expiry.min(own_expiry(entry));
         }
         page
     }
@@ -94,8 +104,14 @@ impl Page {
         self.last = next.last;
         self.count += next.count;
         self.bytes += next.bytes;
-        self.expires = self.expires.min(next.expires);
+        self.oldest = self.oldest.min(next.oldest);
+        self.own_expiry = self.own_expiry.min(next.own_expiry);
         None
+    }
+
+    /// The earliest moment at which one of its messages may expire, or [`NEVER`].
+    pub fn expires(&self, limits: &Limits) -> Millis {
+        limits.earliest(self.oldest, self.own_expiry)
     }
 
     fn held(&self) -> usize {
@@ -264,8 +280,6 @@ pub struct Load {
     pub source: Source,
     /// How much of it, if it is in the store.
     pub most_bytes: usize,
-    /// The queue's.
-    pub limits: Limits,
 }
 
 /// Messages that were read back.
@@ -323,7 +337,7 @@ impl Load {
         loaded: &mut Loaded,
     ) -> Result<(), Error> {
         let mut each = |stored: StoredMessage| {
-            loaded.entries.push(restored(stored, &self.limits));
+            loaded.entries.push(restored(stored));
         };
         store.read(queue, self.from, self.to, self.most_bytes, &mut each)?;
         // Whatever the reason for which the store stopped early: there may be more.
@@ -337,13 +351,11 @@ impl Load {
 }
 
 /// A stored message as it was before the queue forgot it.
-fn restored(stored: StoredMessage, limits: &Limits) -> Entry {
+fn restored(stored: StoredMessage) -> Entry {
     Entry {
-        position: stored.position,
-        expires_at: limits.expiry(&stored.message, stored.enqueued_at),
-        message: stored.message,
         delivery_count: stored.delivery_count,
         stored: true,
         redelivered: stored.redelivered,
+        ..Entry::new(stored.position, stored.message, stored.enqueued_at)
     }
 }

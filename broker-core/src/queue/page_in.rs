@@ -22,7 +22,7 @@ impl QueueState {
     /// Takes over at start what the store holds, without reading it.
     pub fn recover(&mut self, backlog: &Backlog) {
         self.next_position = self.next_position.max(backlog.last.saturating_add(1));
-        let page = Page::of_backlog(backlog, &self.limits);
+        let page = Page::of_backlog(backlog);
         self.ready_bytes += page.bytes;
         let pages = self.pages.get_or_insert_default();
         pages.push_back(page);
@@ -45,7 +45,7 @@ impl QueueState {
     /// Whether the front lies on disk and may have expired.
     pub(super) fn page_expires(&self, now: Millis) -> bool {
         let first = self.pages.as_ref().and_then(|pages| pages.first());
-        self.front().is_none() && first.is_some_and(|page| page.expires <= now)
+        self.front().is_none() && first.is_some_and(|page| page.expires(&self.limits) <= now)
     }
 
     /// Asks for the next load if consumers are about to run out of messages.
@@ -92,7 +92,6 @@ impl QueueState {
             to: page.last,
             source: page.source.clone(),
             most_bytes: self.chunk,
-            limits: self.limits,
         }))
     }
 

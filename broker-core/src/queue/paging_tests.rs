@@ -25,6 +25,8 @@ use crate::{
 
 const ID: QueueId = QueueId(1);
 const TTL: Millis = 100;
+/// What a message says that has an expiration of its own.
+const OWN_TTL: Millis = 50;
 const CHUNK: usize = 600;
 
 #[derive(Debug, Clone)]
@@ -55,6 +57,8 @@ enum Step {
     Deliver(prop::sample::Index),
     Purge,
     Pass(Millis),
+    /// A policy sets another time to live.
+    SetTtl(Option<u64>),
     Restart,
 }
 
@@ -81,6 +85,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => index().prop_map(Step::Deliver),
         1 => Just(Step::Purge),
         2 => (1..TTL).prop_map(Step::Pass),
+        1 => prop::option::of(0..2 * TTL).prop_map(Step::SetTtl),
         1 => Just(Step::Restart),
     ]
 }
@@ -90,7 +95,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Known {
     body: Vec<u8>,
     persistent: bool,
-    expires_at: Millis,
+    entered: Millis,
+    may_expire: bool,
     delivery_count: u32,
     redelivered: bool,
 }
@@ -100,10 +106,18 @@ impl Known {
         Self {
             body: entry.message.body().to_vec(),
             persistent: entry.stored,
-            expires_at: entry.expires_at,
+            entered: entry.entered,
+            may_expire: entry.may_expire,
             delivery_count: entry.delivery_count,
             redelivered: entry.redelivered,
         }
+    }
+}
+
+impl Known {
+    fn has_expired(&self, now: Millis, ttl: Option<u64>) -> bool {
+        let ended = |ttl| self.entered + ttl <= now;
+        ttl.is_some_and(ended) || self.may_expire && ended(OWN_TTL)
     }
 }
 
@@ -136,14 +150,14 @@ impl Model {
         all.map(|known| known.body.len()).sum()
     }
 
-    fn expire(&mut self, now: Millis) {
+    fn expire(&mut self, now: Millis, ttl: Option<u64>) {
         loop {
             let row = match self.returned.is_empty() {
                 true => &mut self.ready,
                 false => &mut self.returned,
             };
             match row.first_entry() {
-                Some(first) if first.get().expires_at <= now => drop(first.remove()),
+                Some(first) if first.get().has_expired(now, ttl) => drop(first.remove()),
                 _ => return,
             }
         }
@@ -202,11 +216,11 @@ impl Scene {
     }
 
     fn known(&self, message: &Message) -> Known {
-        let limits = Limits::new(&self.arguments);
         Known {
             body: message.body().to_vec(),
             persistent: message.persistent(),
-            expires_at: limits.expiry(message, self.now),
+            entered: self.now,
+            may_expire: message.may_expire(),
             delivery_count: 0,
             redelivered: false,
         }
@@ -216,10 +230,10 @@ impl Scene {
     fn entered(&mut self, position: Position, known: Known) {
         self.model.ready.insert(position, known);
         if self.arguments.max_length.is_some() {
-            self.model.expire(self.now);
+            self.model.expire(self.now, self.arguments.message_ttl_ms);
             self.model.make_room(&self.arguments);
         }
-        self.model.expire(self.now);
+        self.model.expire(self.now, self.arguments.message_ttl_ms);
     }
 
     fn publish(&mut self, count: usize, persistent: bool, expires: bool) {
@@ -298,7 +312,7 @@ impl Scene {
                 self.load();
             }
         }
-        self.model.expire(now);
+        self.model.expire(now, self.arguments.message_ttl_ms);
         let expected = self.model.pop();
         let got = found.as_ref().map(|e| (e.position, Known::of(e)));
         assert_eq!(got, expected);
@@ -316,7 +330,7 @@ impl Scene {
         self.state.dispatch(self.now, &mut self.effects);
         self.settle();
         self.model.make_room(&self.arguments);
-        self.model.expire(self.now);
+        self.model.expire(self.now, self.arguments.message_ttl_ms);
     }
 
     fn page_out(&mut self, how: PageOut) {
@@ -341,7 +355,7 @@ impl Scene {
             "{records} records"
         );
         assert!(unacked >= self.state.unacknowledged_count());
-        self.model.expire(self.now);
+        self.model.expire(self.now, self.arguments.message_ttl_ms);
         assert_eq!(count, self.model.count());
         self.model = Model::default();
     }
@@ -367,7 +381,7 @@ impl Scene {
         self.model.ready.retain(|_, known| known.persistent);
         self.state.expire(self.now, &mut self.effects);
         self.settle();
-        self.model.expire(self.now);
+        self.model.expire(self.now, self.arguments.message_ttl_ms);
     }
 
     fn store_places(&self) -> Vec<Position> {
@@ -433,7 +447,11 @@ impl Scene {
                 self.now += time;
                 self.state.expire(self.now, &mut self.effects);
                 self.settle();
-                self.model.expire(self.now);
+                self.model.expire(self.now, self.arguments.message_ttl_ms);
+            }
+            Step::SetTtl(ttl) => {
+                self.arguments.message_ttl_ms = ttl;
+                self.state.set_limits(Limits::new(&self.arguments));
             }
             Step::Restart => self.restart(),
             Step::Ack(_) | Step::Requeue(_) | Step::Write | Step::Deliver(_) => {}
@@ -442,7 +460,7 @@ impl Scene {
         // The alarm for whatever has come to the front in the meantime.
         self.state.expire(self.now, &mut self.effects);
         self.settle();
-        self.model.expire(self.now);
+        self.model.expire(self.now, self.arguments.message_ttl_ms);
         self.check();
     }
 

@@ -87,8 +87,7 @@ impl QueueState {
         }
     }
 
-    /// Puts other limits in force, for what comes in from now on. What is there and exceeds them goes with
-    /// [`Self::expire`] and [`Self::drop_excess`].
+    /// Puts other limits in force. What is there and exceeds them goes with [`Self::expire`] and [`Self::drop_excess`].
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
@@ -286,7 +285,7 @@ impl QueueState {
             let Some(front) = self.front() else {
                 return false;
             };
-            if front.expires_at >= limit {
+            if self.limits.expiry(front) >= limit {
                 return true;
             }
             let Some(entry) = self.pop() else {
@@ -300,8 +299,8 @@ impl QueueState {
     /// to be looked at.
     pub fn next_expiry(&self) -> Option<Millis> {
         let next = match self.front() {
-            Some(entry) => entry.expires_at,
-            None => self.loadable()?.expires,
+            Some(entry) => self.limits.expiry(entry),
+            None => self.loadable()?.expires(&self.limits),
         };
         (next != NEVER).then_some(next)
     }
@@ -470,12 +469,8 @@ impl QueueState {
 
     fn entry_at(&self, position: Position, message: Message, now: Millis, stored: bool) -> Entry {
         Entry {
-            position,
-            expires_at: self.limits.expiry(&message, now),
-            message,
-            delivery_count: 0,
             stored,
-            redelivered: false,
+            ..Entry::new(position, message, now)
         }
     }
 

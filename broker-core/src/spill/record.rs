@@ -1,7 +1,7 @@
 //! A queue's entry as bytes in a spill file, and back.
 //!
 //! ```text
-//! position u64 | expires at u64 | delivery count u32 | flags u8 (1 stored, 2 redelivered) | the message's flags u8
+//! position u64 | entered at u64 | delivery count u32 | flags u8 (1 stored, 2 redelivered) | the message's flags u8
 //! | exchange length u8 | routing key length u8 | properties length u32 | body length u32
 //! | exchange | routing key | properties | body
 //! ```
@@ -25,7 +25,7 @@ pub(super) fn encode(entry: &Entry, out: &mut Vec<u8>) {
     let flags = flag(entry.stored, STORED) | flag(entry.redelivered, REDELIVERED);
     let (exchange, key) = (message.exchange_bytes(), message.routing_key_bytes());
     out.extend_from_slice(&entry.position.to_le_bytes());
-    out.extend_from_slice(&entry.expires_at.to_le_bytes());
+    out.extend_from_slice(&entry.entered.to_le_bytes());
     out.extend_from_slice(&entry.delivery_count.to_le_bytes());
     out.extend_from_slice(&[flags, message.flags().bits()]);
     out.extend_from_slice(&[exchange.len() as u8, key.len() as u8]);
@@ -40,7 +40,7 @@ pub(super) fn encode(entry: &Entry, out: &mut Vec<u8>) {
 /// Reads one record; gives what follows it too.
 pub(super) fn decode(bytes: &[u8]) -> Result<(Entry, &[u8]), &'static str> {
     let (position, rest) = array(bytes)?;
-    let (expires_at, rest) = array(rest)?;
+    let (entered, rest) = array(rest)?;
     let (delivery_count, rest) = array(rest)?;
     let ([flags, of_message, exchange, key], rest) = array(rest)?;
     let (properties, rest) = array(rest)?;
@@ -50,13 +50,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Entry, &[u8]), &'static str> {
     let (properties, rest) = part(rest, u32::from_le_bytes(properties) as usize)?;
     let (body, rest) = part(rest, u32::from_le_bytes(body) as usize)?;
     let message_flags = Flags::from_bits(of_message);
+    let message = Message::with_flags(exchange, key, properties, body, message_flags);
+    let (position, entered) = (u64::from_le_bytes(position), u64::from_le_bytes(entered));
     let entry = Entry {
-        position: u64::from_le_bytes(position),
-        message: Message::with_flags(exchange, key, properties, body, message_flags),
-        expires_at: u64::from_le_bytes(expires_at),
         delivery_count: u32::from_le_bytes(delivery_count),
         stored: flags & STORED != 0,
         redelivered: flags & REDELIVERED != 0,
+        ..Entry::new(position, message, entered)
     };
     Ok((entry, rest))
 }

@@ -11,13 +11,12 @@ use crate::{
 fn entry(position: u64, length: usize) -> Entry {
     let body = vec![position as u8; length];
     let flags = Flags::from_bits(position as u8);
+    let message = Message::with_flags("logs", "a.b", &[0, 0], &body, flags);
     Entry {
-        position,
-        message: Message::with_flags("logs", "a.b", &[0, 0], &body, flags),
-        expires_at: 1_000 + position,
         delivery_count: position as u32,
         stored: position.is_multiple_of(3),
         redelivered: position.is_multiple_of(5),
+        ..Entry::new(position, message, 1_000 + position)
     }
 }
 
@@ -43,7 +42,7 @@ fn block_gives_back_the_messages_that_were_written() {
         for (found, written) in found.iter().zip(written) {
             let (message, other) = (&found.message, &written.message);
             assert_eq!(found.position, written.position);
-            assert_eq!(found.expires_at, written.expires_at);
+            assert_eq!(found.entered, written.entered);
             assert_eq!(found.delivery_count, written.delivery_count);
             assert_eq!(found.stored, written.stored);
             assert_eq!(found.redelivered, written.redelivered);

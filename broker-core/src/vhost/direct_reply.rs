@@ -12,7 +12,7 @@ use super::{Vhost, queues::random_name};
 use crate::{
     message::Message,
     outbox::{Delivery, Outbox, SubscriptionKey},
-    queue::{Entry, NEVER},
+    queue::Entry,
 };
 
 /// The pseudo-queue's name, and the value of `reply-to` that stands for "my address".
@@ -78,14 +78,7 @@ impl Vhost {
                 // Replies are sent at most once, and one who does not read must not fill the memory.
                 return true;
             }
-            let entry = Entry {
-                position: 0,
-                message: message.clone(),
-                expires_at: NEVER,
-                delivery_count: 0,
-                stored: false,
-                redelivered: false,
-            };
+            let entry = Entry::new(0, message.clone(), 0);
             receiver.outbox.deliver(&mut vec![Delivery {
                 subscription: receiver.subscription,
                 entry,

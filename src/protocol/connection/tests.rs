@@ -10,7 +10,7 @@ use broker_core::{
     definitions::MemoryDefinitions,
     message::Message,
     outbox::{Delivery, SubscriptionKey},
-    queue::{ConnectionId, Entry, NEVER, Queue, Work},
+    queue::{ConnectionId, Entry, Queue, Work},
     store::MemoryStore,
     vhost::{QueueDeclaration, Vhost},
 };
@@ -206,14 +206,8 @@ fn a_burst_of_gets_is_answered_in_runs_and_in_order() {
 
 /// Fills an outbox with deliveries for a consumer that its connection does not have: taken, they leave nothing to write.
 pub(crate) fn fill_with_stale_deliveries(outbox: &Outbox) {
-    let entry = Entry {
-        position: 1,
-        message: message(Properties::default(), &[0; 600 * 1024]),
-        expires_at: NEVER,
-        delivery_count: 0,
-        stored: false,
-        redelivered: false,
-    };
+    let message = message(Properties::default(), &[0; 600 * 1024]);
+    let entry = Entry::new(1, message, 0);
     let delivery = || Delivery {
         subscription: SubscriptionKey(99),
         entry: entry.clone(),

@@ -7,7 +7,7 @@ use amqp_codec::FieldArray;
 use super::*;
 use crate::{
     paging::Pager,
-    queue::{Entry, NEVER, Queue, QueueProperties},
+    queue::{Entry, Queue, QueueProperties},
     store::{MemoryStore, QueueId},
 };
 
@@ -27,14 +27,7 @@ fn queue(name: &str) -> Arc<Queue> {
 }
 
 fn dead(message: &Message, queue_name: &str, reason: DeadReason) -> Dead {
-    let entry = Entry {
-        position: 1,
-        message: message.clone(),
-        expires_at: NEVER,
-        delivery_count: 0,
-        stored: false,
-        redelivered: false,
-    };
+    let entry = Entry::new(1, message.clone(), 0);
     Dead {
         queue: queue(queue_name),
         entry,
