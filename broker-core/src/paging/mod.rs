@@ -10,7 +10,7 @@ mod readers;
 
 use std::sync::{
     Arc, OnceLock, Weak,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use crate::{
@@ -37,6 +37,8 @@ pub struct Pager {
     budget: usize,
     resident: AtomicUsize,
     spill: Option<Spill>,
+    /// The last write to the spill failed. The evictor tries again.
+    spill_failed: AtomicBool,
     surroundings: OnceLock<Weak<dyn Surroundings>>,
     readers: readers::Readers,
     evictor: evictor::Evictor,
@@ -57,6 +59,7 @@ impl Pager {
             budget,
             resident: AtomicUsize::new(0),
             spill,
+            spill_failed: AtomicBool::new(false),
             surroundings: OnceLock::new(),
             readers: readers::Readers::default(),
             evictor: evictor::Evictor::default(),
@@ -98,12 +101,20 @@ impl Pager {
         self.spill.as_ref()
     }
 
-    /// What a queue can do about such messages on a thread that must not write.
+    /// What becomes of such messages when a queue is published to. The evictor writes them, unless it does not keep up:
+    /// then publishers have to wait for the disk.
     pub(crate) fn spilling(&self) -> Spilling {
-        match self.spill {
-            Some(_) => Spilling::Later,
+        let far = self.resident() / 2 > self.budget;
+        match &self.spill {
             None => Spilling::Never,
+            Some(_) if far && !self.spill_failed.load(Ordering::Relaxed) => Spilling::Now,
+            Some(_) => Spilling::Later,
         }
+    }
+
+    /// Notes whether the spill could be written.
+    pub(crate) fn note_spill(&self, written: bool) {
+        self.spill_failed.store(!written, Ordering::Relaxed);
     }
 
     /// Notes that a queue's messages cost `after` now instead of `before`.

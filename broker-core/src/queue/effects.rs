@@ -1,5 +1,7 @@
 //! What a change of a queue asks of its caller.
 
+use std::sync::Arc;
+
 use super::entry::Entry;
 use crate::store::Operation;
 
@@ -42,6 +44,8 @@ pub struct Effects {
     pub load: bool,
     /// The queue is too long, and the messages that have to go lie on disk: the caller is to load them.
     pub excess: bool,
+    /// Messages that the caller is to write to the spill.
+    pub spill: Option<Arc<Vec<Entry>>>,
     /// Messages in memory that the queue has paged out. Freed after the lock is released.
     pub forgotten: Vec<Entry>,
 }

@@ -141,8 +141,8 @@ impl Queue {
         self.resident.load(Ordering::Relaxed)
     }
 
-    /// Tells the pager what the messages cost now. If that is too much, pages out what needs no I/O; says whether there
-    /// is more to be done.
+    /// Tells the pager what the messages cost now. If that is too much, pages out what needs no I/O, or hands out what is
+    /// to be written if it is far too much; says whether there is more to be done.
     pub(super) fn account(&self, state: &mut QueueState, effects: &mut Effects) -> bool {
         let (before, after) = (self.resident(), state.resident());
         if before == after {
@@ -160,7 +160,9 @@ impl Queue {
                 front: false,
                 spill: self.pager.spilling(),
             };
-            state.page_out(how, &mut effects.forgotten);
+            if let PagedOut::Spill(entries) = state.page_out(how, &mut effects.forgotten) {
+                effects.spill = Some(entries);
+            }
             self.report(after, state.resident());
         }
         over && self.pager.is_over()
@@ -206,7 +208,7 @@ impl Queue {
         progress
     }
 
-    fn write_to_spill(&self, entries: &Arc<Vec<Entry>>) -> bool {
+    pub(super) fn write_to_spill(&self, entries: &Arc<Vec<Entry>>) -> bool {
         let Some(spill) = self.pager.spill() else {
             return false;
         };
@@ -217,9 +219,11 @@ impl Queue {
                 self.report(self.resident(), state.resident());
                 drop(state);
                 drop(unused);
+                self.pager.note_spill(true);
                 true
             }
             Err(error) => {
+                self.pager.note_spill(false);
                 tracing::warn!("messages stay in memory beyond the budget: {error}");
                 false
             }

@@ -534,6 +534,9 @@ impl Queue {
         drop(state);
         work.effects.forgotten.clear();
         work.effects.forgotten.shrink_to(KEPT_FORGOTTEN);
+        if let Some(entries) = work.effects.spill.take() {
+            self.write_to_spill(&entries);
+        }
         if over {
             self.pager.relieve();
         }

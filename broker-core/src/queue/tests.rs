@@ -8,7 +8,9 @@ use std::{
 
 use super::*;
 use crate::{
+    journal::file_system::Disk,
     outbox::{Event, Outbox, SubscriptionKey},
+    spill::Spill,
     store::{MemoryStore, StoredMessage},
 };
 
@@ -17,6 +19,10 @@ fn durable_queue(store: &Arc<MemoryStore>) -> Arc<Queue> {
 }
 
 fn durable_queue_with(store: &Arc<MemoryStore>, arguments: QueueArguments) -> Arc<Queue> {
+    queue_with(Arc::clone(store), arguments, Pager::unlimited())
+}
+
+fn queue_with(store: Arc<MemoryStore>, arguments: QueueArguments, pager: Arc<Pager>) -> Arc<Queue> {
     let properties = QueueProperties {
         name: "queue".into(),
         vhost: "/".into(),
@@ -26,14 +32,7 @@ fn durable_queue_with(store: &Arc<MemoryStore>, arguments: QueueArguments) -> Ar
         table: FieldTable::default(),
         arguments: Arc::new(arguments),
     };
-    let store: Arc<dyn MessageStore> = Arc::<MemoryStore>::clone(store);
-    Queue::new(
-        QueueId(1),
-        properties,
-        store,
-        Arc::default(),
-        Pager::unlimited(),
-    )
+    Queue::new(QueueId(1), properties, store, Arc::default(), pager)
 }
 
 fn persistent(body: &str) -> Message {
@@ -185,6 +184,31 @@ fn time_to_live_goes_on_over_a_restart() {
     queue.expire(1_500, 1_500, &mut Work::default());
     until("the message has expired", || queue.counts().ready == 0);
     assert!(recorded(&store).is_empty());
+}
+
+#[test]
+fn publishers_write_to_the_spill_when_the_evictor_does_not_keep_up() {
+    const BUDGET: usize = 64 * 1024;
+    let folder = tempfile::TempDir::new().unwrap();
+    let spill = Spill::open(Arc::new(Disk), folder.path()).unwrap();
+    // Nobody has told it of any queue, so its evictor finds none.
+    let pager = Pager::new(BUDGET, Some(spill));
+    let queue = queue_with(
+        Arc::new(MemoryStore::new()),
+        QueueArguments::default(),
+        Arc::clone(&pager),
+    );
+    let body = [0; 1_000];
+    for _ in 0..1_000 {
+        let message = std::iter::once(Message::new("", "q", &[0, 0], &body, false));
+        queue.publish(message, 0, &mut Work::default(), &mut Vec::new());
+        assert!(pager.resident() <= 3 * BUDGET, "{}", pager.resident());
+    }
+    assert_eq!(queue.counts().ready, 1_000);
+    for place in 1..=1_000 {
+        assert_eq!(get(&queue).position, place);
+    }
+    assert_eq!(pager.resident(), 0);
 }
 
 /// Notes whether the queue was locked when the consumer's connection was woken.
