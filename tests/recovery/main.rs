@@ -22,6 +22,7 @@ mod client;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bit_flips;
 mod dead_letter;
 mod definitions;
 mod kill;

@@ -11,7 +11,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, Weak},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,8 @@ type Log = Arc<Mutex<Vec<String>>>;
 pub struct Broker {
     process: Option<Child>,
     log: Log,
+    /// What reads the streams of the process into the log.
+    collectors: Vec<JoinHandle<()>>,
     amqp: SocketAddr,
     http: Option<SocketAddr>,
     arguments: Vec<String>,
@@ -73,6 +75,26 @@ impl Broker {
         Self::start_as(arguments, Vec::new())
     }
 
+    /// A broker on data that are there already, or, if it does not start, the data and what it printed.
+    pub fn try_start(
+        data_dir: tempfile::TempDir,
+        environment: &[(&str, &str)],
+    ) -> Result<Self, (tempfile::TempDir, String)> {
+        let owned = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
+        let mut broker = Self::unstarted(data_dir, &[], environment.iter().map(owned).collect());
+        match broker.try_launch() {
+            Ok(()) => Ok(broker),
+            Err(log) => Err((broker.into_data_dir(), log)),
+        }
+    }
+
+    /// Ends the broker and gives its data.
+    pub fn into_data_dir(mut self) -> tempfile::TempDir {
+        self.kill();
+        let empty = tempfile::tempdir().expect("a temporary folder");
+        std::mem::replace(&mut self.data_dir, empty)
+    }
+
     fn start_as(arguments: &[&str], environment: Vec<(String, String)>) -> Self {
         let data_dir = tempfile::tempdir().expect("a temporary folder");
         Self::start_on(data_dir, arguments, environment)
@@ -84,20 +106,29 @@ impl Broker {
         environment: Vec<(String, String)>,
     ) -> Self {
         let external = std::env::var("LEVERET_TEST_AMQP").ok();
-        let mut broker = Self {
-            process: None,
-            log: Log::default(),
-            amqp: SocketAddr::from(([127, 0, 0, 1], 0)),
-            http: None,
-            arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
-            environment,
-            data_dir,
-        };
+        let mut broker = Self::unstarted(data_dir, arguments, environment);
         match external {
             Some(address) => broker.amqp = resolve(&address),
             None => broker.launch(),
         }
         broker
+    }
+
+    fn unstarted(
+        data_dir: tempfile::TempDir,
+        arguments: &[&str],
+        environment: Vec<(String, String)>,
+    ) -> Self {
+        Self {
+            process: None,
+            log: Log::default(),
+            collectors: Vec::new(),
+            amqp: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http: None,
+            arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+            environment,
+            data_dir,
+        }
     }
 
     /// The port that AMQP clients connect to.
@@ -153,6 +184,14 @@ impl Broker {
             process.kill().expect("SIGKILL");
             process.wait().expect("the killed broker's status");
         }
+        self.finish_log();
+    }
+
+    /// Reads what the ended process has printed last.
+    fn finish_log(&mut self) {
+        for collector in self.collectors.drain(..) {
+            collector.join().expect("a whole log");
+        }
     }
 
     /// Starts a stopped or killed broker again, on the same data and ports.
@@ -178,6 +217,7 @@ impl Broker {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = process.try_wait().expect("the broker's status") {
+                self.finish_log();
                 return status;
             }
             if Instant::now() > deadline {
@@ -190,6 +230,13 @@ impl Broker {
     }
 
     fn launch(&mut self) {
+        if let Err(log) = self.try_launch() {
+            panic!("the broker does not listen; it printed:\n{log}");
+        }
+    }
+
+    /// Starts the process; what it printed if it does not listen.
+    fn try_launch(&mut self) -> Result<(), String> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_leveret"))
             .arg("--data-dir")
             .arg(self.data_dir.path())
@@ -207,27 +254,31 @@ impl Broker {
             .spawn()
             .expect("leveret starts");
         let from = self.log.lock().expect("the log").len();
-        collect(process.stdout.take().expect("a pipe"), &self.log);
-        collect(process.stderr.take().expect("a pipe"), &self.log);
+        self.collectors = vec![
+            collect(process.stdout.take().expect("a pipe"), &self.log),
+            collect(process.stderr.take().expect("a pipe"), &self.log),
+        ];
         self.process = Some(process);
-        self.wait_until_listening(from);
+        self.wait_until_listening(from)?;
         self.http = self.http.or_else(|| self.announced("http"));
+        Ok(())
     }
 
     /// Polls until the AMQP port answers; `from` is where this start's lines begin in the log.
-    fn wait_until_listening(&mut self, from: usize) {
+    fn wait_until_listening(&mut self, from: usize) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if self.amqp.port() == 0 {
                 self.amqp = self.announced("amqp").unwrap_or(self.amqp);
             }
             if self.amqp.port() != 0 && TcpStream::connect(self.amqp).is_ok() {
-                return;
+                return Ok(());
             }
             let ended = self.process.as_mut().and_then(|p| p.try_wait().ok()?);
             if ended.is_some() || Instant::now() > deadline {
+                self.kill();
                 let log = self.log().split_off(from).join("\n");
-                panic!("the broker does not listen (ended: {ended:?}); it printed:\n{log}");
+                return Err(format!("{log}\n(ended: {ended:?})"));
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -277,13 +328,13 @@ fn listen_address(line: &str, protocol: &str) -> Option<SocketAddr> {
 }
 
 /// Reads a stream to its end into the log, in the background.
-fn collect(stream: impl Read + Send + 'static, log: &Log) {
+fn collect(stream: impl Read + Send + 'static, log: &Log) -> JoinHandle<()> {
     let log = Arc::clone(log);
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             log.lock().expect("the log").push(line);
         }
-    });
+    })
 }
 
 /// The standard library only knows SIGKILL; the shell knows them all.
