@@ -9,6 +9,7 @@ use crate::config::{self, Loaded, layers, show};
 use crate::error::Error;
 use crate::perf;
 use crate::serve;
+use crate::tls;
 
 /// A message broker that speaks AMQP 0-9-1 and works like RabbitMQ.
 #[derive(Debug, Parser)]
@@ -93,7 +94,9 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => Ok(serve::run(&self.options.load()?)),
             Command::Config(ConfigCommand::Check) => {
-                warn_of_unknown_variables(&self.options.load()?);
+                let loaded = self.options.load()?;
+                warn_of_unknown_variables(&loaded);
+                tls::check(&loaded.config.tls)?;
                 print("the configuration is good\n");
                 Ok(ExitCode::SUCCESS)
             }

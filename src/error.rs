@@ -70,6 +70,14 @@ pub enum Error {
         /// What the operating system says.
         error: io::Error,
     },
+    /// TLS cannot work as it is configured.
+    #[error("TLS: {what}: {problem}")]
+    Tls {
+        /// The file or the option at fault.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen for {what} on {address}: {problem}")]
     Listen {

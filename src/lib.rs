@@ -7,7 +7,7 @@
 mod alarms;
 pub mod cli;
 pub mod clock;
-mod config;
+pub mod config;
 mod data_dir;
 pub mod error;
 mod logging;
@@ -18,3 +18,4 @@ pub mod protocol;
 mod serve;
 mod signals;
 mod stores;
+pub mod tls;

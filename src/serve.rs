@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use broker_core::users::FirstStart;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,8 +25,9 @@ use crate::management::Node;
 use crate::net::connection::{self, Serving};
 use crate::net::listen::{self, Bound};
 use crate::net::sources::Sources;
-use crate::net::{accept, expiries};
+use crate::net::{accept, expiries, secure};
 use crate::protocol::Settings;
+use crate::tls::Tls;
 use crate::{logging, signals, stores};
 
 /// How long connections may take to end when the broker stops; a container platform sends SIGKILL soon after.
@@ -52,8 +54,10 @@ pub fn run(loaded: &Loaded) -> ExitCode {
 fn serve(config: &Config) -> Result<(), Error> {
     let data_dir = DataDir::open(&config.data_dir)?;
     tracing::info!("data directory {}", data_dir.path().display());
+    let tls = Tls::open(&config.tls)?;
     let bound = Ports {
         amqp: listen::bind("AMQP 0-9-1", &config.amqp.listen)?,
+        tls: listen::bind("AMQP 0-9-1 over TLS", &config.tls.listen)?,
         http: listen::bind("HTTP", &config.http.listen)?,
     };
     let clock = Clock::start();
@@ -75,7 +79,7 @@ fn serve(config: &Config) -> Result<(), Error> {
         settings: Arc::new(settings(config)),
         clock,
     };
-    runtime.block_on(until_stopped(config, bound, serving, watch))?;
+    runtime.block_on(until_stopped(config, bound, tls, serving, watch))?;
     broker.close();
     tracing::info!("stopped");
     Ok(())
@@ -84,6 +88,7 @@ fn serve(config: &Config) -> Result<(), Error> {
 /// The ports that the broker has taken, and does not listen on yet.
 struct Ports {
     amqp: Vec<Bound>,
+    tls: Vec<Bound>,
     http: Vec<Bound>,
 }
 
@@ -119,14 +124,17 @@ fn runtime(worker_threads: usize) -> io::Result<Runtime> {
 async fn until_stopped(
     config: &Config,
     ports: Ports,
+    tls: Option<Arc<Tls>>,
     serving: Serving,
     watch: Watch,
 ) -> Result<(), Error> {
     let stopping = signals::stopping()?;
     let tasks = TaskTracker::new();
     let amqp = listen_all(ports.amqp)?;
+    let secure = listen_all(ports.tls)?;
     let http = listen_all(ports.http)?;
     let mut listeners = listeners("amqp", &amqp)?;
+    listeners.extend(self::listeners("amqp/ssl", &secure)?);
     listeners.extend(self::listeners("http", &http)?);
     let node = Arc::new(Node {
         name: config.node_name.clone(),
@@ -137,7 +145,18 @@ async fn until_stopped(
     });
     let sources = Sources::new(config.amqp.connection_max_per_address);
     for listener in amqp {
-        serve_amqp(&tasks, listener, &serving, &sources, &stopping)?;
+        let serving = serving.clone();
+        let serve = move |stream| connection::run(stream, serving.clone());
+        serve_amqp(&tasks, listener, serve, &sources, &stopping)?;
+    }
+    let mut certificates = None;
+    if let Some(tls) = tls {
+        for listener in secure {
+            let (serving, tls) = (serving.clone(), Arc::clone(&tls));
+            let serve = move |stream| secure::run(stream, Arc::clone(&tls), serving.clone());
+            serve_amqp(&tasks, listener, serve, &sources, &stopping)?;
+        }
+        certificates = Some(tokio::spawn(tls.watch()));
     }
     for listener in http {
         let router = management_api::router(node.clone());
@@ -151,6 +170,9 @@ async fn until_stopped(
     wait_for(&tasks).await;
     expiries.abort();
     alarms.abort();
+    if let Some(certificates) = certificates {
+        certificates.abort();
+    }
     Ok(())
 }
 
@@ -158,22 +180,25 @@ fn listen_all(bound: Vec<Bound>) -> Result<Vec<TcpListener>, Error> {
     bound.into_iter().map(Bound::listen).collect()
 }
 
-fn serve_amqp(
+fn serve_amqp<Connection>(
     tasks: &TaskTracker,
     listener: TcpListener,
-    serving: &Serving,
+    serve: impl Fn(TcpStream) -> Connection + Send + 'static,
     sources: &Arc<Sources>,
     stopping: &CancellationToken,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    Connection: Future<Output = ()> + Send + 'static,
+{
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let (serving, connections) = (serving.clone(), tasks.clone());
+    let connections = tasks.clone();
     let sources = Arc::clone(sources);
     let on_connection = move |stream, peer: SocketAddr| {
         let Some(counted) = sources.count(peer.ip()) else {
             tracing::warn!(target: "audit", %peer, "connection refused: too many from this address");
             return;
         };
-        let connection = connection::run(stream, serving.clone());
+        let connection = serve(stream);
         connections.spawn(async move {
             connection.await;
             drop(counted);

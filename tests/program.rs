@@ -410,3 +410,21 @@ fn the_first_start_makes_the_configured_user_and_vhost() {
     guest.expect_close_with_code(403);
     assert!(!broker.log().concat().contains("a secret"));
 }
+
+#[test]
+fn config_check_looks_at_the_certificates() {
+    let authority = support::certificates::Authority::new();
+    let server = authority.server("server");
+    let mut check = leveret(&["config", "check"]);
+    check.env("LEVERET_TLS_LISTEN", "127.0.0.1:0");
+    let missing = check.output().unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(
+        text(&missing.stderr),
+        "leveret: TLS: tls.certificate: must name a file, for tls.listen is set\n"
+    );
+    check.env("LEVERET_TLS_CERTIFICATE", &server.certificate);
+    check.env("LEVERET_TLS_KEY", &server.key);
+    let good = check.output().unwrap();
+    assert!(good.status.success(), "{}", text(&good.stderr));
+}

@@ -39,6 +39,8 @@ pub struct Config {
     pub default_pass: Secret,
     /// AMQP connections.
     pub amqp: Amqp,
+    /// AMQP connections over TLS.
+    pub tls: Tls,
     /// The HTTP API.
     pub http: Http,
     /// Durable messages.
@@ -84,6 +86,56 @@ pub struct Amqp {
     pub login_timeout_seconds: u64,
     /// Users who may log in from this machine only.
     pub loopback_users: Vec<String>,
+}
+
+/// Options of AMQP connections over TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Where they are accepted; nowhere when empty.
+    pub listen: Vec<SocketAddr>,
+    /// File of the broker's certificate and what leads from it to a root.
+    pub certificate: String,
+    /// File of its private key.
+    pub key: String,
+    /// Whether clients show certificates.
+    pub client_certificates: ClientCertificates,
+    /// File of the roots that these have to come from.
+    pub client_ca: String,
+    /// Where a client's certificate has the user's name.
+    pub login_name: LoginName,
+    /// Versions that are spoken.
+    pub versions: Vec<String>,
+    /// Cipher suites that are admitted; all when empty.
+    pub ciphers: Vec<String>,
+}
+
+/// Whether clients show certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// They are not asked to.
+    None,
+    /// They may.
+    Optional,
+    /// They have to.
+    Required,
+}
+
+/// The place of a user's name in a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginName {
+    /// The subject's common name.
+    CommonName,
+    /// The whole subject.
+    DistinguishedName,
+    /// The first alternative name that is a host.
+    SanDns,
+    /// The first alternative name that is a mail address.
+    SanEmail,
+    /// The first alternative name that is a URI.
+    SanUri,
 }
 
 /// Options of the HTTP API.

@@ -21,6 +21,10 @@ pub enum Kind {
     Integer(RangeInclusive<i64>),
     /// A whole number of bytes above 1, or a part of something: above 0, at most 1, written with a decimal point.
     BytesOrFraction,
+    /// The path of a file, possibly empty.
+    File,
+    /// A list of these words, at least one.
+    Choices(&'static [&'static str]),
     /// A list of texts, possibly empty.
     Texts,
     /// A list of `address:port`.
@@ -163,6 +167,75 @@ pub const OPTIONS: &[ConfigOption] = &[
         meaning: "Users who may log in, by AMQP or HTTP, only from this machine (a loopback address).",
     },
     ConfigOption {
+        key: "tls.listen",
+        default: "[]",
+        kind: Kind::Addresses,
+        flag: None,
+        meaning: "Addresses and ports that accept AMQP 0-9-1 connections over TLS, written as those of amqp.listen; \
+                  [::]:5671 is usual. Needs tls.certificate and tls.key.",
+    },
+    ConfigOption {
+        key: "tls.certificate",
+        default: r#""""#,
+        kind: Kind::File,
+        flag: None,
+        meaning: "PEM file of the broker's certificate, followed by those that lead from it to a root. Read again when \
+                  it changes; open connections go on.",
+    },
+    ConfigOption {
+        key: "tls.key",
+        default: r#""""#,
+        kind: Kind::File,
+        flag: None,
+        meaning: "PEM file of the private key of tls.certificate. Read again when it changes.",
+    },
+    ConfigOption {
+        key: "tls.client_certificates",
+        default: r#""none""#,
+        kind: Kind::Choice(&["none", "optional", "required"]),
+        flag: None,
+        meaning: "Whether clients show a certificate. One that is shown must come from tls.client_ca, and lets its \
+                  owner log in without password by the mechanism EXTERNAL.",
+    },
+    ConfigOption {
+        key: "tls.client_ca",
+        default: r#""""#,
+        kind: Kind::File,
+        flag: None,
+        meaning: "PEM file of the root certificates that the certificates of clients have to come from. Read again \
+                  when it changes.",
+    },
+    ConfigOption {
+        key: "tls.login_name",
+        default: r#""common_name""#,
+        kind: Kind::Choice(&[
+            "common_name",
+            "distinguished_name",
+            "san_dns",
+            "san_email",
+            "san_uri",
+        ]),
+        flag: None,
+        meaning: "Where a client's certificate has the name of the user who logs in by EXTERNAL: the subject's common \
+                  name, the whole subject as RFC 4514 writes it (CN=me,O=us), or the first alternative name that is a \
+                  host, a mail address or a URI.",
+    },
+    ConfigOption {
+        key: "tls.versions",
+        default: r#"["1.3", "1.2"]"#,
+        kind: Kind::Choices(&["1.3", "1.2"]),
+        flag: None,
+        meaning: "Versions of TLS that are spoken.",
+    },
+    ConfigOption {
+        key: "tls.ciphers",
+        default: "[]",
+        kind: Kind::Texts,
+        flag: None,
+        meaning: "Cipher suites that are admitted, by their IANA names, such as TLS_AES_256_GCM_SHA384. An empty list \
+                  admits all that are safe.",
+    },
+    ConfigOption {
         key: "http.listen",
         default: r#"["[::]:15672"]"#,
         kind: Kind::Addresses,
@@ -288,14 +361,16 @@ impl ConfigOption {
                     .or_else(|_| number.parse().map(Value::Float))
                     .unwrap_or_else(|_| text.into())
             }
-            Kind::Texts | Kind::Addresses => {
+            Kind::Texts | Kind::Choices(_) | Kind::Addresses => {
                 let items = text
                     .split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty());
                 Value::Array(items.map(Value::from).collect())
             }
-            Kind::Text | Kind::Secret | Kind::Choice(_) | Kind::LogFilter => text.into(),
+            Kind::Text | Kind::Secret | Kind::File | Kind::Choice(_) | Kind::LogFilter => {
+                text.into()
+            }
         }
     }
 
@@ -304,6 +379,8 @@ impl ConfigOption {
         match &self.kind {
             Kind::Text | Kind::Secret => "text".into(),
             Kind::Choice(words) => words.join(", "),
+            Kind::File => "path of a file".into(),
+            Kind::Choices(words) => format!("list of {}", words.join(", ")),
             Kind::Integer(range) => format!("{} to {}", range.start(), range.end()),
             Kind::BytesOrFraction => "whole number of bytes, or fraction from 0.0 to 1.0".into(),
             Kind::Texts => "list of texts".into(),
@@ -336,6 +413,20 @@ impl ConfigOption {
             (Kind::BytesOrFraction, Value::Float(part)) if *part > 0.0 && *part <= 1.0 => Ok(()),
             (Kind::BytesOrFraction, _) => Err(format!(
                 "must be a whole number of bytes above 1 or a fraction such as 0.6, not {value}"
+            )),
+            (Kind::File, Value::String(_)) => Ok(()),
+            (Kind::File, _) => Err(format!("must be the path of a file, not {value}")),
+            (Kind::Choices(words), Value::Array(items))
+                if !items.is_empty()
+                    && items
+                        .iter()
+                        .all(|item| item.as_str().is_some_and(|item| words.contains(&item))) =>
+            {
+                Ok(())
+            }
+            (Kind::Choices(words), _) => Err(format!(
+                "must be a list of {}, not {value}",
+                words.join(", ")
             )),
             (Kind::Texts, Value::Array(items)) if items.iter().all(Value::is_str) => Ok(()),
             (Kind::Texts, _) => Err(format!("must be a list of texts, not {value}")),

@@ -8,24 +8,30 @@ use std::{
     cell::Cell,
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use broker_core::{broker::Broker, queue::Millis, store::Ticket};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
     sync::Semaphore,
     task::{JoinHandle, spawn_blocking},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 
+use super::stream::Stream;
 use crate::{
     clock::Clock,
-    protocol::{Settings, batch::Batch, connection::Connection, running::OUTPUT_OF_A_RUN},
+    protocol::{
+        Settings, batch::Batch, connection::Connection, handshake::Certificate,
+        running::OUTPUT_OF_A_RUN,
+    },
 };
 
 /// Bytes that are read at once at most: enough that a busy publisher costs few system calls, little enough to stay in
@@ -47,6 +53,9 @@ struct Scratch {
     batch: Batch,
     input: Vec<u8>,
 }
+
+/// How long the end of a stream may take to be told.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Turns at checking passwords that are hashed slowly: each takes 19 MiB while it lasts.
 static CHECKS: Semaphore = Semaphore::const_new(4);
@@ -72,11 +81,22 @@ pub async fn run(stream: TcpStream, serving: Serving) {
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
         return;
     };
-    if let Err(error) = stream.set_nodelay(true) {
+    serve(stream, (peer, local), None, serving).await;
+}
+
+/// Serves a connection over any stream. A client that has shown a certificate may log in with it.
+pub async fn serve<S: Stream>(
+    stream: S,
+    (peer, local): (SocketAddr, SocketAddr),
+    certificate: Option<Certificate>,
+    serving: Serving,
+) {
+    if let Err(error) = stream.tcp().set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     let now = serving.clock.now();
     let machine = Connection::new(serving.broker, serving.settings, (peer, local), now);
+    let machine = machine.with_certificate(certificate);
     let mut driver = Driver {
         stream,
         machine,
@@ -87,10 +107,15 @@ pub async fn run(stream: TcpStream, serving: Serving) {
         written: 0,
         timer: Box::pin(sleep_until(Instant::from_std(serving.clock.instant(now)))),
         timer_at: now,
+        unflushed: false,
         verdict: None,
         end: None,
     };
     poll_fn(|cx| driver.poll(cx)).await;
+    if S::BUFFERS {
+        // So that the client can tell the end from a cut; it may be gone, or not read.
+        let _ = timeout(FAREWELL, driver.stream.shutdown()).await;
+    }
     match driver.end {
         Some(End::Lost(ref error)) => tracing::debug!(%peer, %error, "connection lost"),
         _ => tracing::debug!(%peer, "connection ended"),
@@ -105,8 +130,8 @@ enum End {
     Lost(io::Error),
 }
 
-struct Driver {
-    stream: TcpStream,
+struct Driver<S: Stream> {
+    stream: S,
     machine: Connection,
     clock: Clock,
     /// Input that was not used yet.
@@ -119,13 +144,15 @@ struct Driver {
     written: usize,
     timer: Pin<Box<Sleep>>,
     timer_at: Millis,
+    /// The stream still has something of what was written to it.
+    unflushed: bool,
     /// The check of a password, on a thread for such work.
     verdict: Option<JoinHandle<bool>>,
     end: Option<End>,
 }
 
 /// However the task ends, also by a panic or with the runtime: what the connection held goes back.
-impl Drop for Driver {
+impl<S: Stream> Drop for Driver<S> {
     fn drop(&mut self) {
         let mut batch = Batch {
             now: self.clock.now(),
@@ -135,7 +162,7 @@ impl Drop for Driver {
     }
 }
 
-impl Driver {
+impl<S: Stream> Driver<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         let polled = self.poll_turns(&mut scratch, cx);
@@ -173,7 +200,9 @@ impl Driver {
         progress |= self.poll_input(scratch, cx);
         progress |= self.poll_attempt();
         progress |= self.flush(&mut scratch.batch, cx);
-        let done = self.output.is_empty() || self.machine.is_abandoned();
+        self.poll_flush(cx);
+        let written = self.output.is_empty() && !self.unflushed;
+        let done = written || self.machine.is_abandoned();
         if self.machine.is_closed() && done {
             self.end.get_or_insert(End::Closed);
         }
@@ -186,7 +215,7 @@ impl Driver {
         let Some(liveness) = asked.filter(|liveness| liveness.poll_asked(cx.waker())) else {
             return;
         };
-        if !has_hung_up(&self.stream) {
+        if !has_hung_up(self.stream.tcp()) {
             liveness.answer();
         } else if self.machine.waits_for_others() || self.output_is_full() {
             // What the client sent last will not be read, so the end of the stream would not be found.
@@ -356,6 +385,18 @@ impl Driver {
         progress | self.revive(batch)
     }
 
+    /// Sees to it that the stream passes on what was written to it.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) {
+        if !self.unflushed {
+            return;
+        }
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(Ok(())) => self.unflushed = false,
+            Poll::Ready(Err(error)) => self.end = Some(End::Lost(error)),
+            Poll::Pending => {}
+        }
+    }
+
     /// Asks queues again that found no room, once all output is gone.
     fn revive(&mut self, batch: &mut Batch) -> bool {
         let free = self.output.is_empty() && self.end.is_none();
@@ -383,6 +424,7 @@ impl Driver {
         while !bytes.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, bytes) {
                 Poll::Ready(Ok(written)) if written > 0 => {
+                    self.unflushed = S::BUFFERS;
                     bytes = bytes.get(written..).unwrap_or_default();
                 }
                 Poll::Ready(Ok(_)) => {

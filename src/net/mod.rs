@@ -4,4 +4,6 @@ pub mod accept;
 pub mod connection;
 pub mod expiries;
 pub mod listen;
+pub mod secure;
 pub mod sources;
+pub mod stream;

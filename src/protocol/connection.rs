@@ -27,7 +27,7 @@ use super::{
     Settings,
     batch::Batch,
     exception::{Exception, Reply},
-    handshake::{self, Attempt, Failed, Handshake, Opened, Surroundings},
+    handshake::{self, Attempt, Certificate, Failed, Handshake, Opened, Surroundings},
     running::{Outcome, Running},
     session::Session,
 };
@@ -57,6 +57,7 @@ pub struct Connection {
     settings: Arc<Settings>,
     peer: SocketAddr,
     local: SocketAddr,
+    certificate: Option<Certificate>,
     outbox: Arc<Outbox>,
     phase: Phase,
     login_until: Millis,
@@ -83,12 +84,22 @@ impl Connection {
             settings,
             peer,
             local,
+            certificate: None,
             outbox: Outbox::new(),
             phase: Phase::Header,
             heartbeat: 0,
             received_at: now,
             sent_at: now,
             abandoned: false,
+        }
+    }
+
+    /// The same, of a client that has shown this certificate.
+    #[must_use]
+    pub fn with_certificate(self, certificate: Option<Certificate>) -> Self {
+        Self {
+            certificate,
+            ..self
         }
     }
 
@@ -205,7 +216,11 @@ impl Connection {
         match parse_protocol_header(input) {
             ProtocolHeader::Incomplete => 0,
             ProtocolHeader::Amqp091 => {
-                self.phase = Phase::Handshake(Handshake::start(&self.settings, batch));
+                self.phase = Phase::Handshake(Handshake::start(
+                    &self.settings,
+                    self.certificate.is_some(),
+                    batch,
+                ));
                 PROTOCOL_HEADER.len()
             }
             ProtocolHeader::Other => {
@@ -237,6 +252,7 @@ impl Connection {
             broker: &self.broker,
             settings: &self.settings,
             peer: self.peer,
+            certificate: self.certificate.as_ref(),
         };
         match handshake.handle_method(frame.payload, &around, batch) {
             Ok(None) => {}
@@ -261,6 +277,7 @@ impl Connection {
             broker: &self.broker,
             settings: &self.settings,
             peer: self.peer,
+            certificate: self.certificate.as_ref(),
         };
         if let Phase::Handshake(handshake) = &mut self.phase {
             handshake.handle_verdict(right, &around, batch);
@@ -272,6 +289,7 @@ impl Connection {
             broker: &self.broker,
             settings: &self.settings,
             peer: self.peer,
+            certificate: self.certificate.as_ref(),
         };
         let Phase::Handshake(handshake) = &mut self.phase else {
             return;

@@ -78,6 +78,13 @@ impl fmt::Debug for Password {
     }
 }
 
+/// A certificate that the client has shown, and that was verified.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The user that it stands for; `None` if it names none.
+    pub name: Option<Arc<str>>,
+}
+
 /// What the handshake has agreed on.
 #[derive(Debug, Clone)]
 pub struct Agreed {
@@ -128,6 +135,9 @@ impl From<Exception> for Failed {
     }
 }
 
+/// A user and the password, if one is needed.
+type Credentials = (String, Option<Vec<u8>>);
+
 /// What a handshake needs to know of its surroundings.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
@@ -137,6 +147,8 @@ pub struct Surroundings<'a> {
     pub settings: &'a Settings,
     /// Where the client is.
     pub peer: SocketAddr,
+    /// Its certificate, if it has shown one.
+    pub certificate: Option<&'a Certificate>,
 }
 
 impl Surroundings<'_> {
@@ -147,13 +159,17 @@ impl Surroundings<'_> {
 
 impl Handshake {
     /// Answers a good protocol header.
-    pub fn start(settings: &Settings, batch: &mut Batch) -> Self {
+    pub fn start(settings: &Settings, certificate: bool, batch: &mut Batch) -> Self {
+        let mechanisms = match certificate {
+            true => "PLAIN AMQPLAIN EXTERNAL",
+            false => "PLAIN AMQPLAIN",
+        };
         send(
             AMQPMethod::Start(connection::Start {
                 version_major: 0,
                 version_minor: 9,
                 server_properties: server_properties(&settings.cluster_name),
-                mechanisms: "PLAIN AMQPLAIN".into(),
+                mechanisms: mechanisms.into(),
                 locales: "en_US".into(),
             }),
             batch,
@@ -231,21 +247,7 @@ impl Handshake {
         batch: &mut Batch,
     ) -> Result<(), Failed> {
         self.agreed.client = capabilities(&method.client_properties);
-        let response = method.response.as_bytes();
-        let credentials = match method.mechanism.as_str() {
-            "PLAIN" => {
-                self.mechanism = "PLAIN";
-                plain(response)
-            }
-            "AMQPLAIN" => {
-                self.mechanism = "AMQPLAIN";
-                amqplain(response)
-            }
-            other => {
-                let text = format!("unknown authentication mechanism '{other}'");
-                return Err(Exception::command_invalid(&text, START_OK).into());
-            }
-        };
+        let credentials = self.credentials(method, around)?;
         let ip = around.peer.ip();
         if !around.failures().admits(ip) {
             self.log_refusal(around, "too many failed logins from this address");
@@ -261,17 +263,51 @@ impl Handshake {
             self.refuse_later(why, around, batch.now);
             return Ok(());
         }
-        match around.broker.authenticate_now(&self.agreed.user, &password) {
+        let right = match &password {
+            Some(password) => around.broker.authenticate_now(&self.agreed.user, password),
+            None => Some(around.broker.user(&self.agreed.user).is_some()),
+        };
+        match right {
             Some(right) => self.handle_verdict(right, around, batch),
             None => {
                 self.awaited = Awaited::Verdict;
                 self.attempt = Some(Attempt {
                     user: Arc::clone(&self.agreed.user),
-                    password: Password(password),
+                    password: Password(password.unwrap_or_default()),
                 });
             }
         }
         Ok(())
+    }
+
+    /// Who the client says it is, and the password; none is needed if its certificate says it. `None` if that cannot be
+    /// read.
+    fn credentials(
+        &mut self,
+        method: &connection::StartOk,
+        around: &Surroundings<'_>,
+    ) -> Result<Option<Credentials>, Exception> {
+        let response = method.response.as_bytes();
+        let with_password = |(user, password)| (user, Some(password));
+        match (method.mechanism.as_str(), around.certificate) {
+            ("PLAIN", _) => {
+                self.mechanism = "PLAIN";
+                Ok(plain(response).map(with_password))
+            }
+            ("AMQPLAIN", _) => {
+                self.mechanism = "AMQPLAIN";
+                Ok(amqplain(response).map(with_password))
+            }
+            ("EXTERNAL", Some(certificate)) => {
+                self.mechanism = "EXTERNAL";
+                let name = certificate.name.as_ref();
+                Ok(name.map(|name| (name.to_string(), None)))
+            }
+            (other, _) => {
+                let text = format!("unknown authentication mechanism '{other}'");
+                Err(Exception::command_invalid(&text, START_OK))
+            }
+        }
     }
 
     /// Takes what came out of the check of an [`Attempt`].

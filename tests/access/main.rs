@@ -14,5 +14,6 @@ mod permissions;
 mod served;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod topic_permissions;
 mod vhosts;

@@ -24,7 +24,8 @@ pub const TEST: &str = "test";
 pub struct Served {
     pub broker: Arc<Broker>,
     pub address: SocketAddr,
-    _runtime: Runtime,
+    pub serving: Serving,
+    pub runtime: Runtime,
 }
 
 /// What connections are allowed, if the test does not say otherwise.
@@ -65,15 +66,17 @@ impl Served {
             settings: Arc::new(settings),
             clock,
         };
+        let plain = serving.clone();
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(connection::run(stream, serving.clone()));
+                tokio::spawn(connection::run(stream, plain.clone()));
             }
         });
         Self {
             broker,
             address,
-            _runtime: runtime,
+            serving,
+            runtime,
         }
     }
 

@@ -19,6 +19,7 @@
 )]
 
 pub mod broker;
+pub mod certificates;
 pub mod content;
 pub mod handshake;
 pub mod method;

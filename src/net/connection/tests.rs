@@ -7,7 +7,7 @@ use super::*;
 use crate::protocol::connection::tests::{Scene, fill_with_stale_deliveries, message, publish};
 
 /// A task for this machine, and the client's side of its socket.
-async fn driver(machine: Connection) -> (Driver, TcpStream) {
+async fn driver(machine: Connection) -> (Driver<TcpStream>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await;
     let (stream, _) = listener.accept().await.unwrap();
@@ -22,6 +22,7 @@ async fn driver(machine: Connection) -> (Driver, TcpStream) {
         written: 0,
         timer: Box::pin(sleep_until(Instant::now())),
         timer_at: clock.now(),
+        unflushed: false,
         verdict: None,
         end: None,
     };
