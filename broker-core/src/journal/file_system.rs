@@ -128,17 +128,14 @@ impl FileSystem for Disk {
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
-            return Ok(());
-        }
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        if let Some(parent) = parent {
+        let parent = path.parent();
+        let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
             self.create_directory(parent)?;
         }
         match fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            // Also if it was there: who made it may have ended before this.
             _ => self.sync_directory(parent.unwrap_or(Path::new("."))),
         }
     }

@@ -1,16 +1,23 @@
 //! Every operation of a scripted use of a log goes wrong once, in every way; after each, all that was confirmed is there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    panic::{RefUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use broker_core::journal::{
-    file_system::FileSystem,
-    log::{Log, LogOptions},
+use broker_core::{
+    journal::{
+        file_system::FileSystem,
+        log::{Log, LogOptions},
+    },
+    store::{SyncWhen, Ticket},
 };
 use tempfile::TempDir;
 
 use crate::{
     faulty_disk::{EIO, ENOSPC, Fault, FaultyDisk},
-    log_support::{Opened, open},
+    log_support::{Opened, batch, open},
 };
 
 /// Threads that try faults: most of their time they wait.
@@ -37,6 +44,13 @@ struct Model {
     from: u64,
     /// The first batch in each file.
     first: BTreeMap<u64, u64>,
+}
+
+/// Appends, and waits until it is written; false if the log failed before.
+fn write(log: &Opened, number: u64, length: usize) -> bool {
+    let count = log.told.so_far().written.len();
+    let ticket = (log.log).append(&mut batch(number, length), SyncWhen::WhenAwaited);
+    ticket != Ticket::NEVER && log.told.wait(|events| events.written.len() > count)
 }
 
 /// What happened instead of the rest of the script.
@@ -82,17 +96,29 @@ impl Model {
         for _ in 0..batches {
             let number = self.next;
             self.next += 1;
-            let done = log.commit(number, 200 + (number * 37 % 100) as usize);
-            self.first.extend(log.told.first_batches());
+            let length = 200 + (number * 37 % 100) as usize;
+            let done = match number % 5 {
+                // Written, and synced only along with the next.
+                1 => write(&log, number, length),
+                _ => log.commit(number, length),
+            };
+            for (file, batch) in log.told.first_batches() {
+                self.first.entry(file).or_insert(batch);
+            }
             if !done {
                 return Err(Stopped);
             }
-            self.confirmed = self.next;
+            if number % 5 != 1 {
+                self.confirmed = self.next;
+            }
             if number % 4 == 3 {
                 self.trim(&log)?;
             }
         }
         log.log.close();
+        if log.told.so_far().failed.is_none() {
+            self.confirmed = self.next;
+        }
         Ok(())
     }
 
@@ -142,6 +168,20 @@ fn run(operation: usize, fault: Fault, after: After, seed: u64) {
     model.check();
 }
 
+/// A process is killed, and the next one loses power soon.
+fn run_twice(operation: usize, seed: u64) {
+    let mut model = Model::new(seed);
+    model.disk.set_fault(operation, Fault::Crash);
+    // Where it stops does not matter.
+    _ = model.script();
+    model.disk.restart();
+    let soon = model.disk.count() + seed as usize % 12;
+    model.disk.set_fault(soon, Fault::Crash);
+    _ = model.session(5);
+    model.disk.power_cut();
+    model.check();
+}
+
 fn count() -> usize {
     let mut model = Model::new(0);
     model.script().unwrap();
@@ -153,6 +193,11 @@ fn count() -> usize {
 
 /// Lets every operation go wrong in this way, with a few more in case the order of two threads adds some.
 fn every_operation(fault: Fault, after: After, seeds: u64) {
+    every(seeds, |operation, seed| run(operation, fault, after, seed));
+}
+
+fn every(seeds: u64, run: impl Fn(usize, u64) + Sync + RefUnwindSafe) {
+    let run = &run;
     let count = count() + 5;
     let runs: Vec<_> = (0..count)
         .flat_map(|operation| (0..seeds).map(move |seed| (operation, seed)))
@@ -161,9 +206,8 @@ fn every_operation(fault: Fault, after: After, seeds: u64) {
         for part in runs.chunks(runs.len().div_ceil(THREADS)) {
             scope.spawn(move || {
                 for (operation, seed) in part.iter().copied() {
-                    let result = std::panic::catch_unwind(|| run(operation, fault, after, seed));
-                    let case = format!("operation {operation}, {fault:?}, {after:?}, seed {seed}");
-                    result.unwrap_or_else(|_| panic!("{case}"));
+                    let result = catch_unwind(|| run(operation, seed));
+                    result.unwrap_or_else(|_| panic!("operation {operation}, seed {seed}"));
                 }
             });
         }
@@ -198,4 +242,9 @@ fn killed_process_loses_nothing() {
 #[test]
 fn power_cut_loses_nothing() {
     every_operation(Fault::Crash, After::PowerCut, 6);
+}
+
+#[test]
+fn power_cut_after_a_kill_loses_nothing() {
+    every(12, run_twice);
 }

@@ -114,8 +114,12 @@ impl Files {
             .map_err(|error| self.failed("read", at.file, &error))
     }
 
-    /// Syncs all files of the log.
+    /// Syncs all files of the log, and the names of all files: the last process may have ended before it could.
     pub(super) fn sync(&self) -> Result<(), Error> {
+        self.sync_directory().map_err(|error| {
+            let directory = self.directory.display();
+            Error::Internal(format!("cannot sync {directory}: {error}"))
+        })?;
         for (number, file) in &*self.open.read() {
             let synced = file.sync();
             synced.map_err(|error| self.failed("sync", *number, &error))?;

@@ -73,10 +73,8 @@ impl Writer {
             _ => Some(Active::resume(&files, end)?),
         };
         let closed = end.chain.closing && !end.cut;
-        if !closed {
-            // What replay read may be in memory only. From now on it counts as synced.
-            files.sync()?;
-        }
+        // What replay found may be in memory only. From now on it counts as synced.
+        files.sync()?;
         let sequence = next.unwrap_or(1);
         Ok(Self {
             files,
