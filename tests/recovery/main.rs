@@ -25,6 +25,7 @@ mod support;
 mod bit_flips;
 mod dead_letter;
 mod definitions;
+mod full_disk;
 mod kill;
 mod ledger;
 mod mixed;

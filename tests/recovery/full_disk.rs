@@ -1,0 +1,109 @@
+//! A disk without room, made by the system's limit on the size of files: publishers are held back and told so, nothing
+//! is confirmed that is not on disk, and with room everything goes on.
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use crate::{
+    kill::{contents, persistent},
+    mortal_broker_with,
+    support::{Broker, Peer, connection, durable_queue},
+};
+
+const QUEUE: &str = "full";
+
+/// Bytes of a file of the log: one file holds all that this test writes.
+const FILE: u64 = 4 * 1024 * 1024;
+
+fn broker() -> Option<Broker> {
+    let options = [
+        ("LEVERET_STORE_ENGINE", "journal".to_owned()),
+        ("LEVERET_STORE_LOG_FILE_SIZE", FILE.to_string()),
+    ];
+    mortal_broker_with(&options)
+}
+
+/// Lets the broker's files grow to `bytes`, or without limit.
+fn limit_files(broker: &Broker, bytes: Option<u64>) {
+    let pid = broker.pid().and_then(|pid| Pid::from_raw(pid as i32));
+    let limit = Rlimit {
+        current: bytes,
+        maximum: getrlimit(Resource::Fsize).maximum,
+    };
+    prlimit(pid, Resource::Fsize, limit).expect("the right to limit a child");
+}
+
+fn body(number: usize) -> Vec<u8> {
+    let mut body = format!("{number} ").into_bytes();
+    body.resize(1_000, b'.');
+    body
+}
+
+fn publish(peer: &mut Peer, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        peer.publish_with(1, "", QUEUE, persistent(), &body(number));
+    }
+}
+
+fn check(broker: &Broker, count: usize) {
+    let found = contents(broker, QUEUE);
+    let bodies: Vec<_> = found.into_iter().map(|it| it.body).collect();
+    assert!(bodies == (0..count).map(body).collect::<Vec<_>>());
+}
+
+#[test]
+fn full_disk_blocks_publishers_until_there_is_room_and_loses_nothing() {
+    let Some(mut broker) = broker() else {
+        return;
+    };
+    let mut peer = Peer::connect_to(&broker);
+    peer.declare(1, durable_queue(QUEUE));
+    peer.confirm_select(1);
+    publish(&mut peer, 0..50);
+    peer.expect_confirms_to(1, 50);
+
+    limit_files(&broker, Some(100_000));
+    // More than fits, in one piece.
+    publish(&mut peer, 50..200);
+    let blocked = peer.expect::<connection::Blocked>(0);
+    assert_eq!(blocked.reason.as_str(), "low on disk");
+    // Who does not publish goes on.
+    let mut reader = Peer::connect_to(&broker);
+    assert!(reader.get(1, QUEUE, false).is_some());
+    reader.close();
+
+    limit_files(&broker, None);
+    peer.expect::<connection::Unblocked>(0);
+    let mut confirmed = 50;
+    while confirmed < 200 {
+        let ack = peer.expect::<crate::support::basic::Ack>(1);
+        assert!(ack.delivery_tag > confirmed);
+        confirmed = ack.delivery_tag;
+    }
+    broker.kill();
+    broker.start_again();
+    check(&broker, 200);
+    broker.restart();
+    check(&broker, 200);
+}
+
+#[test]
+fn broker_that_is_killed_while_the_disk_is_full_keeps_what_it_confirmed() {
+    let Some(mut broker) = broker() else {
+        return;
+    };
+    let mut peer = Peer::connect_to(&broker);
+    peer.declare(1, durable_queue(QUEUE));
+    peer.confirm_select(1);
+    publish(&mut peer, 0..50);
+    peer.expect_confirms_to(1, 50);
+    limit_files(&broker, Some(100_000));
+    publish(&mut peer, 50..200);
+    peer.expect::<connection::Blocked>(0);
+    broker.kill();
+    broker.start_again();
+    let found = contents(&broker, QUEUE);
+    assert!(found.len() >= 50);
+    for (number, found) in found.iter().enumerate() {
+        assert!(found.body == body(number), "message {number}");
+    }
+}
