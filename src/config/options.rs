@@ -299,7 +299,8 @@ pub const OPTIONS: &[ConfigOption] = &[
         kind: Kind::Integer(0..=i64::MAX),
         flag: None,
         meaning: "Free bytes of the file system of data_dir below which publishers are blocked until there are more \
-                  again. 0 turns this alarm off.",
+                  again. 0 turns this limit off. Publishers are also blocked while the journal \
+                  finds no room to write.",
     },
     ConfigOption {
         key: "log.level",
