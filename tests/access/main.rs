@@ -9,6 +9,7 @@
     reason = "a failed step is a failed test, and its panic is the report"
 )]
 
+mod half_open;
 mod logins;
 mod permissions;
 mod served;

@@ -18,6 +18,7 @@ mod examples;
 mod kombu;
 mod lapin;
 mod pika;
+mod tls;
 
 #[path = "../support/mod.rs"]
 mod support;
