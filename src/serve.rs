@@ -18,12 +18,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::alarms::{self, Watch};
 use crate::clock::Clock;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, ProxyProtocol};
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::management::Node;
 use crate::net::connection::{self, Serving};
 use crate::net::listen::{self, Bound};
+use crate::net::proxy::{Arrival, Ends};
 use crate::net::sources::Sources;
 use crate::net::{accept, expiries, secure};
 use crate::protocol::Settings;
@@ -143,18 +144,25 @@ async fn until_stopped(
         clock: serving.clock,
         loopback_users: config.amqp.loopback_users.clone(),
     });
-    let sources = Sources::new(config.amqp.connection_max_per_address);
+    let arrivals = Arrivals {
+        arrival: Arrival {
+            proxied: config.amqp.proxy_protocol == ProxyProtocol::Required,
+            patience: Duration::from_secs(config.amqp.login_timeout_seconds),
+        },
+        sources: Sources::new(config.amqp.connection_max_per_address),
+    };
     for listener in amqp {
         let serving = serving.clone();
-        let serve = move |stream| connection::run(stream, serving.clone());
-        serve_amqp(&tasks, listener, serve, &sources, &stopping)?;
+        let serve = move |stream, ends| connection::run(stream, ends, serving.clone());
+        serve_amqp(&tasks, listener, serve, &arrivals, &stopping)?;
     }
     let mut certificates = None;
     if let Some(tls) = tls {
         for listener in secure {
             let (serving, tls) = (serving.clone(), Arc::clone(&tls));
-            let serve = move |stream| secure::run(stream, Arc::clone(&tls), serving.clone());
-            serve_amqp(&tasks, listener, serve, &sources, &stopping)?;
+            let serve =
+                move |stream, ends| secure::run(stream, ends, Arc::clone(&tls), serving.clone());
+            serve_amqp(&tasks, listener, serve, &arrivals, &stopping)?;
         }
         certificates = Some(tokio::spawn(tls.watch()));
     }
@@ -180,28 +188,39 @@ fn listen_all(bound: Vec<Bound>) -> Result<Vec<TcpListener>, Error> {
     bound.into_iter().map(Bound::listen).collect()
 }
 
+/// How AMQP connections begin, and how many there may be of each address.
+#[derive(Clone)]
+struct Arrivals {
+    arrival: Arrival,
+    sources: Arc<Sources>,
+}
+
 fn serve_amqp<Connection>(
     tasks: &TaskTracker,
     listener: TcpListener,
-    serve: impl Fn(TcpStream) -> Connection + Send + 'static,
-    sources: &Arc<Sources>,
+    serve: impl Fn(TcpStream, Ends) -> Connection + Send + Sync + 'static,
+    arrivals: &Arrivals,
     stopping: &CancellationToken,
 ) -> io::Result<()>
 where
     Connection: Future<Output = ()> + Send + 'static,
 {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let connections = tasks.clone();
-    let sources = Arc::clone(sources);
-    let on_connection = move |stream, peer: SocketAddr| {
-        let Some(counted) = sources.count(peer.ip()) else {
-            tracing::warn!(target: "audit", %peer, "connection refused: too many from this address");
-            return;
-        };
-        let connection = serve(stream);
+    let (connections, serve) = (tasks.clone(), Arc::new(serve));
+    let Arrivals { arrival, sources } = arrivals.clone();
+    let on_connection = move |mut stream: TcpStream, _peer| {
+        let (sources, serve) = (Arc::clone(&sources), Arc::clone(&serve));
         connections.spawn(async move {
-            connection.await;
-            drop(counted);
+            let Some(ends) = arrival.ends(&mut stream).await else {
+                return;
+            };
+            let peer = ends.0;
+            match sources.count(peer.ip()) {
+                Some(_counted) => serve(stream, ends).await,
+                None => {
+                    tracing::warn!(target: "audit", %peer, "connection refused: too many from this address");
+                }
+            }
         });
     };
     tasks.spawn(accept::accept(listener, stopping.clone(), on_connection));

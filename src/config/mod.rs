@@ -82,10 +82,22 @@ pub struct Amqp {
     pub connection_max: usize,
     /// Most connections of one address; 0 is no limit.
     pub connection_max_per_address: usize,
+    /// Whether connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// Seconds within which a login must finish.
     pub login_timeout_seconds: u64,
     /// Users who may log in from this machine only.
     pub loopback_users: Vec<String>,
+}
+
+/// Whether connections begin with a header of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// They do not.
+    Off,
+    /// They do, all of them.
+    Required,
 }
 
 /// Options of AMQP connections over TLS.

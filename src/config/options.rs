@@ -153,6 +153,15 @@ pub const OPTIONS: &[ConfigOption] = &[
                   closed at once. Addresses of IPv6 count by /64. 0 is no limit.",
     },
     ConfigOption {
+        key: "amqp.proxy_protocol",
+        default: r#""off""#,
+        kind: Kind::Choice(&["off", "required"]),
+        flag: None,
+        meaning: "Whether all AMQP connections, with and without TLS, come through a load balancer that says in the \
+                  PROXY protocol, version 1 or 2, where they come from. Only with required is the header read; a \
+                  connection without one is then closed. Nobody else should reach the ports: a header can say anything.",
+    },
+    ConfigOption {
         key: "amqp.login_timeout_seconds",
         default: "10",
         kind: Kind::Integer(1..=600),

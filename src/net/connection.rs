@@ -8,7 +8,6 @@ use std::{
     cell::Cell,
     future::poll_fn,
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -25,7 +24,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
-use super::stream::Stream;
+use super::{proxy::Ends, stream::Stream};
 use crate::{
     clock::Clock,
     protocol::{
@@ -77,17 +76,14 @@ pub struct Serving {
 }
 
 /// Serves a connection until it ends.
-pub async fn run(stream: TcpStream, serving: Serving) {
-    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
-        return;
-    };
-    serve(stream, (peer, local), None, serving).await;
+pub async fn run(stream: TcpStream, ends: Ends, serving: Serving) {
+    serve(stream, ends, None, serving).await;
 }
 
 /// Serves a connection over any stream. A client that has shown a certificate may log in with it.
 pub async fn serve<S: Stream>(
     stream: S,
-    (peer, local): (SocketAddr, SocketAddr),
+    (peer, local): Ends,
     certificate: Option<Certificate>,
     serving: Serving,
 ) {

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod connection;
 pub mod expiries;
 pub mod listen;
+pub mod proxy;
 pub mod secure;
 pub mod sources;
 pub mod stream;

@@ -4,14 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::connection::{self, Serving};
+use super::{
+    connection::{self, Serving},
+    proxy::Ends,
+};
 use crate::{protocol::handshake::Certificate, tls::Tls};
 
 /// Serves a connection that speaks TLS until it ends.
-pub async fn run(stream: TcpStream, tls: Arc<Tls>, serving: Serving) {
-    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
-        return;
-    };
+pub async fn run(stream: TcpStream, ends: Ends, tls: Arc<Tls>, serving: Serving) {
+    let (peer, _) = ends;
     let patience = Duration::from_millis(serving.settings.login_timeout);
     let stream = match timeout(patience, tls.acceptor().accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -28,5 +29,5 @@ pub async fn run(stream: TcpStream, tls: Arc<Tls>, serving: Serving) {
     let certificate = shown.and_then(<[_]>::first).map(|certificate| Certificate {
         name: tls.login_name(certificate),
     });
-    connection::serve(stream, (peer, local), certificate, serving).await;
+    connection::serve(stream, ends, certificate, serving).await;
 }

@@ -109,3 +109,26 @@ fn an_address_has_no_more_connections_than_it_may() {
         }
     }
 }
+
+#[test]
+fn behind_a_load_balancer_the_client_is_where_the_header_says() {
+    leveret_only!("the protocol is configured");
+    let option = [("LEVERET_AMQP_PROXY_PROTOCOL", "required")];
+    let broker = Broker::start_with_options(&option);
+    let greeted = |header: &[u8]| {
+        let mut peer = Peer::tcp_to(broker.amqp_address());
+        peer.send_bytes(header);
+        peer.greet();
+        peer.send(0, Login::default().start_ok());
+        peer
+    };
+    let mut near = greeted(b"PROXY TCP4 127.0.0.1 127.0.0.1 1234 5672\r\n");
+    near.expect::<crate::support::connection::Tune>(0);
+    let mut far = greeted(b"PROXY TCP4 192.0.2.7 192.0.2.1 1234 5672\r\n");
+    far.expect_close_with_code(403);
+    let log = broker.log().join("\n");
+    assert!(log.contains("peer=192.0.2.7:1234"), "{log}");
+    let mut without = Peer::tcp_to(broker.amqp_address());
+    without.try_send_bytes(b"AMQP\x00\x00\x09\x01AMQP\x00\x00\x09\x01");
+    assert!(without.time_to_end() < PATIENCE);
+}

@@ -68,8 +68,8 @@ impl Served {
         };
         let plain = serving.clone();
         runtime.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(connection::run(stream, plain.clone()));
+            while let Ok((stream, peer)) = listener.accept().await {
+                tokio::spawn(connection::run(stream, (peer, address), plain.clone()));
             }
         });
         Self {

@@ -109,8 +109,9 @@ fn listen(served: &Served, options: &Options) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     served.runtime.spawn(Arc::clone(&tls).watch());
     served.runtime.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(secure::run(stream, Arc::clone(&tls), serving.clone()));
+        while let Ok((stream, peer)) = listener.accept().await {
+            let ends = (peer, address);
+            tokio::spawn(secure::run(stream, ends, Arc::clone(&tls), serving.clone()));
         }
     });
     address
