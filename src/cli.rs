@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Loaded, layers, show};
 use crate::error::Error;
+use crate::journal::{self, JournalCommand};
 use crate::perf;
 use crate::serve;
 use crate::tls;
@@ -28,6 +29,9 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Verify, repair or count the journal of a broker that is not running
+    #[command(subcommand)]
+    Journal(JournalCommand),
     /// Measure a broker by URI: throughput, latency, and what its process pays for them
     Perf(Box<perf::PerfArgs>),
 }
@@ -103,6 +107,11 @@ impl Cli {
             Command::Config(ConfigCommand::Show) => {
                 print(&show::as_toml(&self.options.load()?.settings));
                 Ok(ExitCode::SUCCESS)
+            }
+            Command::Journal(command) => {
+                let (text, code) = journal::run(command, &self.options.load()?.config)?;
+                print(&text);
+                Ok(code)
             }
             // another broker is measured, whatever this one's configuration says
             Command::Perf(arguments) => perf::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 mod data_dir;
 pub mod error;
+mod journal;
 mod logging;
 mod management;
 pub mod net;

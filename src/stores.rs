@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The directory of the sled database within the data directory.
-const SLED: &str = "sled";
+pub const SLED: &str = "sled";
 /// The directory of the journal.
 pub const JOURNAL: &str = "journal";
 

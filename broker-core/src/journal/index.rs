@@ -158,7 +158,13 @@ impl Index {
     }
 
     /// Takes messages out; `bytes` is what they weigh, where that is known.
-    fn settle(&mut self, queue: QueueId, from: Position, to: Position, bytes: Option<u64>) {
+    pub(super) fn settle(
+        &mut self,
+        queue: QueueId,
+        from: Position,
+        to: Position,
+        bytes: Option<u64>,
+    ) {
         let Some(state) = self.queues.get_mut(&queue) else {
             return;
         };

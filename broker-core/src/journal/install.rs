@@ -121,7 +121,8 @@ impl Index {
         }
     }
 
-    fn drop_segment(&mut self, place: Place) {
+    /// Forgets a segment with all that is in it.
+    pub(super) fn drop_segment(&mut self, place: Place) {
         self.bodies.retain(|_, body| body.place != place);
         self.remove_file(place);
     }

@@ -8,7 +8,10 @@
 //! A record: magic u32, length of the edits u32, CRC-32C of the edits u32, number of the record u64, CRC-32C of these
 //! twenty bytes u32, edits. The header's own checksum tells a record that was cut off from one whose length was damaged.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +33,8 @@ const HEADER: usize = 24;
 const CHECKED: usize = 20;
 const NAME: &str = "manifest";
 const NEW_NAME: &str = "manifest.new";
+/// Where a repair keeps the manifest that it replaces.
+const KEPT_NAME: &str = "manifest.before-repair";
 /// The manifest is written anew when it has grown to twice what it needs and beyond this.
 const REWRITE_FROM: u64 = 1024 * 1024;
 
@@ -96,47 +101,55 @@ impl Manifest {
         let file = files.open(&path, true).doing("open", &path)?;
         files.sync_directory(directory).doing("sync", directory)?;
         let bytes = read(&*file, &path)?;
-        let mut manifest = Self {
-            path,
-            file,
-            length: 0,
-            records: 0,
-            compact: 0,
-        };
-        while let Some(length) = manifest.replay(&bytes, each)? {
-            manifest.length += length as u64;
-            manifest.records += 1;
-        }
-        if manifest.length < bytes.len() as u64 {
+        let (length, records) = replay(&bytes, &path, each)?;
+        if length < bytes.len() as u64 {
             tracing::warn!(
-                file = %manifest.path.display(),
-                offset = manifest.length,
-                bytes = bytes.len() as u64 - manifest.length,
+                file = %path.display(),
+                offset = length,
+                bytes = bytes.len() as u64 - length,
                 "cut off an unfinished record, nothing in it was promised"
             );
-            let cut = manifest.file.truncate(manifest.length);
-            cut.doing("truncate", &manifest.path)?;
+            file.truncate(length).doing("truncate", &path)?;
         }
-        Ok(manifest)
+        Ok(Self {
+            path,
+            file,
+            length,
+            records,
+            compact: 0,
+        })
     }
 
-    /// Replays the next record of `bytes`; `None` at the end.
-    fn replay(&self, bytes: &[u8], each: &mut dyn FnMut(Edit)) -> Result<Option<usize>, Trouble> {
-        let rest = bytes.get(self.length as usize..).unwrap_or_default();
-        let edits = match record(rest, self.records) {
-            Record::Whole(edits) => edits,
-            Record::Unfinished if find_record(rest).is_none() => return Ok(None),
-            _ => return Err(damaged(&self.path, self.length, "a record that is not whole").into()),
+    /// Gives all edits and changes nothing.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged; the edits before were given.
+    pub(super) fn load(
+        files: &dyn FileSystem,
+        directory: &Path,
+        each: &mut dyn FnMut(Edit),
+    ) -> Result<(), Trouble> {
+        let path = directory.join(NAME);
+        let file = match files.open(&path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened.doing("open", &path)?,
         };
-        let decoded: Vec<Edit> = postcard::from_bytes(edits).map_err(|error| {
-            damaged(
-                &self.path,
-                self.length,
-                &format!("unreadable edits ({error})"),
-            )
-        })?;
-        decoded.into_iter().for_each(each);
-        Ok(Some(HEADER + edits.len()))
+        replay(&read(&*file, &path)?, &path, each).map(|_| ())
+    }
+
+    /// Replaces a manifest, whatever there is, by `edits`. The old one is kept beside it.
+    pub(super) fn replace(
+        files: &dyn FileSystem,
+        directory: &Path,
+        edits: &[Edit],
+    ) -> Result<(), Trouble> {
+        let (path, kept) = (directory.join(NAME), directory.join(KEPT_NAME));
+        match files.rename(&path, &kept) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed.doing("rename", &path)?,
+        }
+        let mut manifest = Self::open(files, directory, &mut |_| ())?;
+        manifest.rewrite(files, directory, edits)
     }
 
     /// Adds edits as one record that survives a power cut once this returns.
@@ -180,6 +193,30 @@ impl Manifest {
     /// Bytes of the file.
     pub(super) fn length(&self) -> u64 {
         self.length
+    }
+}
+
+/// Gives the edits of all whole records of `bytes`. Returns where they end, and how many records there are.
+fn replay(bytes: &[u8], path: &Path, each: &mut dyn FnMut(Edit)) -> Result<(u64, u64), Trouble> {
+    let (mut length, mut records) = (0, 0);
+    loop {
+        let rest = bytes.get(length..).unwrap_or_default();
+        let what = match record(rest, records) {
+            Record::Whole(edits) => match postcard::from_bytes::<Vec<Edit>>(edits) {
+                Ok(decoded) => {
+                    decoded.into_iter().for_each(&mut *each);
+                    length += HEADER + edits.len();
+                    records += 1;
+                    continue;
+                }
+                Err(error) => format!("unreadable edits ({error})"),
+            },
+            Record::Unfinished if find_record(rest).is_none() => {
+                return Ok((length as u64, records));
+            }
+            _ => "a record that is not whole".to_owned(),
+        };
+        return Err(damaged(path, length as u64, &what).into());
     }
 }
 

@@ -8,6 +8,7 @@
 //! operation on them fail.
 
 mod block;
+pub mod check;
 mod file_log;
 pub mod file_system;
 mod index;

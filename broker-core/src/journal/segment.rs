@@ -56,7 +56,8 @@ pub(super) fn number(name: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-fn header(number: u64) -> [u8; HEADER] {
+/// What segment `number` begins with.
+pub(super) fn header(number: u64) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     let parts = MAGIC.to_le_bytes().into_iter().chain([0; 4]);
     let bytes = parts.chain(number.to_le_bytes());

@@ -381,7 +381,7 @@ pub(super) fn remove_leftovers(
     Ok(known.fold(next, u64::max))
 }
 
-fn segments(files: &dyn FileSystem, directory: &Path) -> Result<Vec<u64>, Error> {
+pub(super) fn segments(files: &dyn FileSystem, directory: &Path) -> Result<Vec<u64>, Error> {
     let names = files.list(directory).doing("list", directory)?;
     Ok(names
         .iter()

@@ -1,0 +1,138 @@
+//! `leveret journal`: verifies, repairs and counts the journal of a broker that is not running.
+
+use std::{fmt::Write as _, process::ExitCode, sync::Arc};
+
+use broker_core::{
+    definitions::{Definitions, Kind, QueueDefinition, SledDefinitions},
+    journal::{
+        FileLog,
+        check::{self, Report, Statistics},
+        file_system::{Disk, FileSystem},
+        log::LogOptions,
+    },
+    store::{QueueId, SledDatabase},
+};
+use clap::Subcommand;
+
+use crate::{config::Config, data_dir::DataDir, error::Error, stores};
+
+/// What can be done with the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum JournalCommand {
+    /// Read all of it and report what is damaged; code 1 if something is
+    Verify,
+    /// Leave out what is damaged, keep the rest, and report what is lost
+    Repair,
+    /// Show what it occupies, what of it is alive, and which queues hold the most
+    Stats,
+}
+
+/// Queues that are listed.
+const LISTED: usize = 20;
+
+/// Does what was asked, and gives what to print.
+///
+/// # Errors
+/// A broker runs in the data directory, or the system refuses to read or write.
+pub fn run(command: JournalCommand, config: &Config) -> Result<(String, ExitCode), Error> {
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let files: Arc<dyn FileSystem> = Arc::new(Disk);
+    let directory = data_dir.path().join(stores::JOURNAL);
+    let log = FileLog::open(Arc::clone(&files), &directory, LogOptions::default())?;
+    match command {
+        JournalCommand::Verify => {
+            let report = check::verify(&*files, &directory, &log)?;
+            let code = match report.findings.is_empty() {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            };
+            Ok((reported(&report, "damaged"), code))
+        }
+        JournalCommand::Repair => {
+            let report = check::repair(&*files, &directory, &log)?;
+            Ok((reported(&report, "repaired"), ExitCode::SUCCESS))
+        }
+        JournalCommand::Stats => {
+            let statistics = check::statistics(&*files, &directory, &log)?;
+            let database = SledDatabase::open(&data_dir.path().join(stores::SLED))?;
+            let names = names(&database)?;
+            Ok((counted(&statistics, &names), ExitCode::SUCCESS))
+        }
+    }
+}
+
+fn reported(report: &Report, verb: &str) -> String {
+    let mut text = String::new();
+    for finding in &report.findings {
+        let _ = writeln!(text, "{verb}: {finding}");
+    }
+    if let Some(log) = &report.log {
+        let how = if log.clean {
+            "closed properly"
+        } else {
+            "not closed properly"
+        };
+        let _ = writeln!(
+            text,
+            "log: {} groups, {} bytes, {how}",
+            log.groups, log.bytes
+        );
+        if let Some(cut) = log.cut {
+            let _ = writeln!(
+                text,
+                "log: {} bytes at the end, file {} from byte {}, were never finished and never confirmed",
+                cut.bytes, cut.at.file, cut.at.offset
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "segments: {}, {} bytes",
+        report.segments, report.segment_bytes
+    );
+    let _ = writeln!(text, "messages: {}", report.messages);
+    let _ = match report.findings.len() {
+        0 => writeln!(text, "the journal is whole"),
+        count => writeln!(text, "{count} places were {verb}"),
+    };
+    text
+}
+
+fn counted(statistics: &Statistics, names: &[(QueueId, String)]) -> String {
+    let mut text = String::new();
+    let log = &statistics.log;
+    let _ = writeln!(
+        text,
+        "log: files {} to {}, {} bytes",
+        log.first, log.active, log.bytes
+    );
+    let garbage = statistics
+        .segment_bytes
+        .saturating_sub(statistics.segment_live);
+    let _ = writeln!(
+        text,
+        "segments: {}, {} bytes, of which about {} alive and {garbage} garbage",
+        statistics.segments, statistics.segment_bytes, statistics.segment_live
+    );
+    let _ = writeln!(text, "queues with messages: {}", statistics.queues.len());
+    for (queue, count, bytes) in statistics.queues.iter().take(LISTED) {
+        let name = names.iter().find(|(id, _)| id == queue);
+        let name = name.map_or("(deleted)", |(_, name)| name);
+        let _ = writeln!(text, "  {count} messages, {bytes} bytes: {name}");
+    }
+    text
+}
+
+/// The queues as people call them.
+fn names(database: &SledDatabase) -> Result<Vec<(QueueId, String)>, Error> {
+    let hook = Box::new(|error| tracing::error!("{error}"));
+    let definitions = SledDefinitions::open(database, hook)?;
+    let queues = definitions.list(Kind::Queue);
+    definitions.close();
+    let named = queues.iter().map(|found| {
+        let queue: QueueDefinition = found.record()?;
+        let name = format!("queue '{}' in vhost '{}'", queue.name, queue.vhost);
+        Ok((queue.id, name))
+    });
+    named.collect()
+}
