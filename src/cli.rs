@@ -100,7 +100,7 @@ impl Cli {
             Command::Config(ConfigCommand::Check) => {
                 let loaded = self.options.load()?;
                 warn_of_unknown_variables(&loaded);
-                tls::check(&loaded.config.tls)?;
+                tls::configured(&loaded.config)?;
                 print("the configuration is good\n");
                 Ok(ExitCode::SUCCESS)
             }

@@ -15,6 +15,7 @@ mod logging;
 mod management;
 pub mod net;
 mod perf;
+mod ports;
 pub mod protocol;
 mod serve;
 mod signals;

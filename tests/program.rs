@@ -421,7 +421,7 @@ fn config_check_looks_at_the_certificates() {
     assert_eq!(missing.status.code(), Some(1));
     assert_eq!(
         text(&missing.stderr),
-        "leveret: TLS: tls.certificate: must name a file, for tls.listen is set\n"
+        "leveret: TLS: tls.certificate: must name a file, for there are addresses to listen for TLS\n"
     );
     check.env("LEVERET_TLS_CERTIFICATE", &server.certificate);
     check.env("LEVERET_TLS_KEY", &server.key);

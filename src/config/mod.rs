@@ -156,6 +156,8 @@ pub enum LoginName {
 pub struct Http {
     /// Where it listens; nowhere when empty.
     pub listen: Vec<SocketAddr>,
+    /// Where it listens for TLS; nowhere when empty.
+    pub tls_listen: Vec<SocketAddr>,
 }
 
 /// Options of the store of durable messages.

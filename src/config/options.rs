@@ -253,6 +253,14 @@ pub const OPTIONS: &[ConfigOption] = &[
                   API off.",
     },
     ConfigOption {
+        key: "http.tls_listen",
+        default: "[]",
+        kind: Kind::Addresses,
+        flag: None,
+        meaning: "Addresses and ports of the HTTP API over TLS, written as those of amqp.listen; [::]:15671 is usual. \
+                  Certificates are those of [tls].",
+    },
+    ConfigOption {
         key: "store.engine",
         default: r#""journal""#,
         kind: Kind::Choice(&["journal", "sled"]),

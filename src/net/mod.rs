@@ -6,5 +6,6 @@ pub mod expiries;
 pub mod listen;
 pub mod proxy;
 pub mod secure;
+pub mod secure_http;
 pub mod sources;
 pub mod stream;

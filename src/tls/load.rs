@@ -50,7 +50,10 @@ fn wrong(what: &str, problem: impl fmt::Display) -> Error {
 
 fn file<'a>(option: &str, path: &'a str) -> Result<&'a str, Error> {
     match path {
-        "" => Err(wrong(option, "must name a file, for tls.listen is set")),
+        "" => Err(wrong(
+            option,
+            "must name a file, for there are addresses to listen for TLS",
+        )),
         path => Ok(path),
     }
 }

@@ -31,17 +31,14 @@ pub struct Tls {
 type Stamp = Vec<Option<(SystemTime, u64)>>;
 
 impl Tls {
-    /// Reads certificates and keys; `None` if the configuration has no use for them.
+    /// Reads certificates and keys.
     ///
     /// # Errors
     /// [`Error::Tls`]: a file that is missing, no PEM, expired or does not fit the others.
-    pub fn open(options: &config::Tls) -> Result<Option<Arc<Self>>, Error> {
-        if options.listen.is_empty() {
-            return Ok(None);
-        }
+    pub fn open(options: &config::Tls) -> Result<Arc<Self>, Error> {
         let current = RwLock::new(load::load(options)?);
         let options = options.clone();
-        Ok(Some(Arc::new(Self { options, current })))
+        Ok(Arc::new(Self { options, current }))
     }
 
     /// For a new connection.
@@ -91,10 +88,11 @@ impl Tls {
     }
 }
 
-/// Whether the configuration's TLS would work.
+/// What the configuration wants; `None` if nothing listens for TLS.
 ///
 /// # Errors
 /// As [`Tls::open`].
-pub fn check(options: &config::Tls) -> Result<(), Error> {
-    Tls::open(options).map(drop)
+pub fn configured(config: &config::Config) -> Result<Option<Arc<Tls>>, Error> {
+    let used = !config.tls.listen.is_empty() || !config.http.tls_listen.is_empty();
+    used.then(|| Tls::open(&config.tls)).transpose()
 }

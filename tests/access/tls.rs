@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
     net::SocketAddr,
     path::Path,
     sync::Arc,
@@ -29,9 +30,10 @@ use tokio_rustls::{
 };
 
 use crate::{
+    leveret_only,
     served::{Served, TEST, settings},
     support::{
-        Login, PATIENCE, Peer,
+        Broker, Login, PATIENCE, Peer,
         certificates::{Authority, Pair},
         connection,
     },
@@ -102,7 +104,7 @@ impl Scene {
 const BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
 fn listen(served: &Served, options: &Options) -> SocketAddr {
-    let tls = Tls::open(options).unwrap().unwrap();
+    let tls = Tls::open(options).unwrap();
     let serving = served.serving.clone();
     let listener = served.runtime.block_on(TcpListener::bind("127.0.0.1:0"));
     let listener = listener.unwrap();
@@ -283,7 +285,8 @@ fn what_is_wrong_with_the_files_is_one_clear_line() {
         Tls::open(&options).unwrap_err().to_string()
     };
     let missing = error(&|options| options.certificate = String::new());
-    let expected = "TLS: tls.certificate: must name a file, for tls.listen is set";
+    let expected =
+        "TLS: tls.certificate: must name a file, for there are addresses to listen for TLS";
     assert_eq!(missing, expected);
     let unreadable = error(&|options| options.key = "/nowhere".to_owned());
     let start = "TLS: /nowhere: holds no private key: ";
@@ -312,10 +315,41 @@ fn what_is_wrong_with_the_files_is_one_clear_line() {
         options.client_certificates = ClientCertificates::Required;
         options.client_ca = String::new();
     });
-    let expected = "TLS: tls.client_ca: must name a file, for tls.listen is set";
+    let expected =
+        "TLS: tls.client_ca: must name a file, for there are addresses to listen for TLS";
     assert_eq!(roots, expected);
-    let mut off = good.clone();
-    off.listen.clear();
-    off.certificate.clear();
-    assert!(Tls::open(&off).unwrap().is_none());
+}
+
+#[test]
+fn the_http_api_is_served_over_tls_too() {
+    leveret_only!("its certificates are the test's own");
+    let authority = Authority::new();
+    let server = authority.server("server");
+    let broker = Broker::start_with_options(&[
+        ("LEVERET_HTTP_TLS_LISTEN", "127.0.0.1:0"),
+        ("LEVERET_TLS_CERTIFICATE", &text(&server.certificate)),
+        ("LEVERET_TLS_KEY", &text(&server.key)),
+    ]);
+    let deadline = Instant::now() + PATIENCE;
+    let line = loop {
+        let mut lines = broker.log().into_iter();
+        if let Some(line) = lines.find(|line| line.contains("HTTP over TLS on ")) {
+            break line;
+        }
+        assert!(Instant::now() < deadline, "it does not listen");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let (_, address) = line.rsplit_once(' ').unwrap();
+    let runtime = Served::start();
+    let config = client(&authority.root(), None, &BOTH);
+    let tunnel = tunnel(&runtime, address.parse().unwrap(), config);
+    let mut stream = std::net::TcpStream::connect(tunnel).unwrap();
+    // guest:guest, who may do this from this machine only: the API sees where the client is.
+    let request = "GET /api/overview HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+                   Connection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("\"protocol\":\"https\""), "{answer}");
 }

@@ -1,11 +1,14 @@
 //! Real clients over TLS: pika and amqplib, with passwords and with certificates that the test makes.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use crate::{
     clients::{node, python, run, source},
     leveret_only,
-    support::{Broker, certificates::Authority},
+    support::{Broker, PATIENCE, certificates::Authority},
 };
 
 /// Runs a program's scenario against a broker that speaks TLS.
@@ -20,9 +23,16 @@ fn run_over_tls(mut program: Command, scenario: &str) {
         ("LEVERET_TLS_CLIENT_CERTIFICATES", "optional"),
         ("LEVERET_TLS_CLIENT_CA", &text(&authority.root())),
     ]);
-    let lines = broker.log();
-    let line = lines.iter().find(|line| line.contains("over TLS on "));
-    let (_, address) = line.and_then(|line| line.rsplit_once(' ')).expect("a line");
+    let deadline = Instant::now() + PATIENCE;
+    let line = loop {
+        let mut lines = broker.log().into_iter();
+        if let Some(line) = lines.find(|line| line.contains("over TLS on ")) {
+            break line;
+        }
+        assert!(Instant::now() < deadline, "it does not listen");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let (_, address) = line.rsplit_once(' ').expect("an address");
     let (_, port) = address.rsplit_once(':').expect("a port");
     program
         .arg(scenario)
