@@ -5,7 +5,10 @@
     reason = "a failed step is a failed test, and its panic is the report"
 )]
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use broker_core::{
     arguments::{AMQPValue, FieldTable},
@@ -18,6 +21,9 @@ use broker_core::{
     vhost::{BindingRequest, ExchangeDeclaration, QueueDeclaration, Vhost},
 };
 use serde_json::{Value, json};
+
+/// How long something may take that another thread does.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const CLIENT: ConnectionId = ConnectionId(1);
 
@@ -386,6 +392,53 @@ fn policies_and_what_they_do_outlive_a_restart() {
     let queue = system.vhost.existing_queue("q").unwrap();
     assert_eq!(queue.arguments().max_length, None);
     assert!(queue.policies().is_empty());
+}
+
+#[test]
+fn what_a_queue_had_too_much_of_when_the_broker_ended_goes_after_the_start() {
+    let system = System::start();
+    system.declare("q", &[]);
+    for number in 0..5 {
+        system.publish("", "q", &number.to_string(), 0);
+    }
+    // No alarm comes any more.
+    system.set_policy(json!({"max-length": 2}));
+    let system = system.restart();
+    let queue = system.vhost.existing_queue("q").unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while queue.counts().ready > 2 {
+        assert!(Instant::now() < deadline, "{:?}", queue.counts());
+        system.broker.run_expiries(1);
+        std::thread::yield_now();
+    }
+    assert_eq!(bodies(&queue, 1), ["3", "4"]);
+}
+
+#[test]
+fn dead_letters_of_several_threads_arrive_in_their_order() {
+    let system = System::start();
+    let arguments = [
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text("grave")),
+        ("x-message-ttl", AMQPValue::LongInt(1)),
+    ];
+    system.declare("q", &arguments);
+    let grave = system.declare("grave", &[]);
+    let numbers = 0..2_000_u64;
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while grave.counts().ready < 2_000 {
+                    system.broker.run_expiries(Millis::from(u32::MAX));
+                }
+            });
+        }
+        for number in numbers.clone() {
+            system.publish("", "q", &number.to_string(), number);
+        }
+    });
+    let expected: Vec<_> = numbers.map(|number| number.to_string()).collect();
+    assert_eq!(bodies(&grave, 0), expected);
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Channel {
         let before = std::mem::take(&mut batch.work.ticket);
         let vhost = Arc::clone(&session.vhost);
         vhost.commit(transaction, batch.now, &mut batch.work);
-        vhost.bury(batch.now, &mut batch.work);
+        vhost.bury_for_sure(batch.now, &mut batch.work);
         if self.credit.limited() {
             self.revive_consumers(session, batch);
         }

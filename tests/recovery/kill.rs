@@ -139,7 +139,7 @@ thread_local! {
 
 /// Runs `work`, which ends by a panic when the connection is lost: that is how the scripted peer tells. A panic before
 /// the kill is passed on; one after it is not printed.
-fn until_killed(killed: &Arc<AtomicBool>, work: impl FnOnce()) {
+pub fn until_killed(killed: &Arc<AtomicBool>, work: impl FnOnce()) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let report = take_hook();

@@ -57,6 +57,12 @@ impl Ledger {
         }
     }
 
+    /// How many messages the broker has for sure.
+    pub fn confirmed_count(&self) -> usize {
+        let confirmed = self.0.values().filter(|fate| **fate == Fate::Confirmed);
+        confirmed.count()
+    }
+
     /// Whether this message can be in the broker.
     pub fn knows(&self, number: u64) -> bool {
         self.0.contains_key(&number)

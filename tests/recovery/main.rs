@@ -23,6 +23,7 @@ mod client;
 mod support;
 
 mod bit_flips;
+mod chain;
 mod dead_letter;
 mod definitions;
 mod full_disk;

@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod consumers;
 pub mod credit;
+mod dying;
 pub mod effects;
 pub mod entry;
 pub mod expiries;
@@ -38,7 +39,7 @@ pub use self::{
     page_out::Spilling,
     state::QueueState,
 };
-use self::{idle::Idle, limits::Limits, state::Garbage};
+use self::{dying::Dying, idle::Idle, limits::Limits, state::Garbage};
 use crate::{
     message::Message,
     paging::Pager,
@@ -57,8 +58,8 @@ pub struct ConnectionId(pub u64);
 #[derive(Debug, Default)]
 pub struct Work {
     effects: Effects,
-    /// Messages that wait to be dead-lettered, with the queue they left.
-    pub dead: Vec<Dead>,
+    /// Queues that messages have left to be dead-lettered.
+    pub dead: Vec<Arc<Queue>>,
     /// The last store batch that this work appended: durable when it is.
     pub ticket: Ticket,
 }
@@ -116,6 +117,7 @@ pub struct Queue {
     /// What its messages cost in memory, as the pager knows.
     resident: AtomicUsize,
     idle: Idle,
+    dying: Dying,
     /// The earliest moment for which `expiries` knows this queue.
     scheduled: AtomicU64,
     had_consumer: AtomicBool,
@@ -172,6 +174,7 @@ impl Queue {
             pager,
             resident: AtomicUsize::new(0),
             idle,
+            dying: Dying::default(),
             scheduled: AtomicU64::new(NEVER),
             had_consumer: AtomicBool::new(false),
             exclusive_consumer: AtomicBool::new(false),
@@ -235,9 +238,13 @@ impl Queue {
         };
         let mut state = self.state.lock();
         state.recover(&backlog);
-        let expiry = state.next_expiry();
+        // The broker may have ended after a message came in and before another one made room for it.
+        let alarm = match state.limits.length_limited() {
+            true => Some(0),
+            false => state.next_expiry(),
+        };
         drop(state);
-        if let Some(at) = expiry {
+        if let Some(at) = alarm {
             self.schedule(at);
         }
         Ok(backlog.count)
@@ -531,6 +538,10 @@ impl Queue {
         }
         let expiry = state.next_expiry();
         let over = self.account(&mut state, &mut work.effects);
+        let died = !work.effects.dead.is_empty();
+        if died {
+            self.dying.push(&mut work.effects.dead);
+        }
         drop(state);
         work.effects.forgotten.clear();
         work.effects.forgotten.shrink_to(KEPT_FORGOTTEN);
@@ -543,17 +554,40 @@ impl Queue {
         if std::mem::take(&mut work.effects.load) {
             self.pager.load(self, now);
         }
-        for (entry, reason) in work.effects.dead.drain(..) {
-            work.dead.push(Dead {
-                queue: Arc::clone(self),
-                entry,
-                reason,
-            });
+        if died && !work.dead.last().is_some_and(|it| Arc::ptr_eq(it, self)) {
+            work.dead.push(Arc::clone(self));
         }
         if let Some(at) = expiry {
             self.schedule(at);
         }
         result
+    }
+
+    /// Takes each message that has died, in their order, as long as there are any and no other thread does so. `each`
+    /// says the last store batch that it made.
+    pub(crate) fn for_each_dead(self: &Arc<Self>, mut each: impl FnMut(Dead) -> Ticket) {
+        let mut dead = self.dying.begin();
+        while let Some(entries) = dead {
+            let (count, mut ticket) = (entries.len(), Ticket::NONE);
+            for (entry, reason) in entries {
+                ticket = each(Dead {
+                    queue: Arc::clone(self),
+                    entry,
+                    reason,
+                });
+            }
+            dead = self.dying.next(count, ticket);
+        }
+    }
+
+    /// How many messages have ever died.
+    pub(crate) fn died(&self) -> u64 {
+        self.dying.came()
+    }
+
+    /// The store batch by which the first `count` dead have gone on; `None` while another thread is still at it.
+    pub(crate) fn buried(&self, count: u64) -> Option<Ticket> {
+        self.dying.gone(count)
     }
 
     fn schedule(self: &Arc<Self>, at: Millis) {

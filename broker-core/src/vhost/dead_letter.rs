@@ -13,11 +13,37 @@ use crate::{
 };
 
 impl Vhost {
-    /// Dead-letters everything that `work` has gathered, and what dies of that in turn.
+    /// Dead-letters everything that `work` has gathered, and what dies of that in turn. Another thread that is at it may
+    /// take it over.
     pub fn bury(&self, now: Millis, work: &mut Work) {
         while !work.dead.is_empty() {
-            for dead in std::mem::take(&mut work.dead) {
-                self.bury_one(dead, now, work);
+            for queue in std::mem::take(&mut work.dead) {
+                queue.for_each_dead(|dead| {
+                    self.bury_one(dead, now, work);
+                    work.ticket
+                });
+            }
+        }
+    }
+
+    /// The same for an answer that promises it: `work.ticket` covers also what another thread has taken over. That is
+    /// waited for.
+    pub fn bury_for_sure(&self, now: Millis, work: &mut Work) {
+        let marks: Vec<_> = work
+            .dead
+            .iter()
+            .map(|it| (Arc::clone(it), it.died()))
+            .collect();
+        self.bury(now, work);
+        for (queue, mark) in marks {
+            loop {
+                if let Some(ticket) = queue.buried(mark) {
+                    work.ticket = work.ticket.max(ticket);
+                    break;
+                }
+                std::thread::yield_now();
+                work.dead.push(Arc::clone(&queue));
+                self.bury(now, work);
             }
         }
     }
