@@ -329,6 +329,12 @@ impl Index {
         }
     }
 
+    /// The lowest epoch of which no shared body is there.
+    pub(super) fn next_epoch(&self) -> u32 {
+        let epochs = self.bodies.keys().map(|id| (id >> 32) as u32);
+        epochs.max().map_or(0, |highest| highest.saturating_add(1))
+    }
+
     /// Flags every message as one that may have been delivered before.
     pub(super) fn flag_all(&mut self) {
         for state in self.queues.values_mut() {

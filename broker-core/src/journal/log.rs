@@ -144,7 +144,8 @@ pub trait Log: Send + Sync {
     /// They cannot be renamed or removed.
     fn trim(&self, to_file: u64) -> Result<(), Error>;
 
-    /// A number that grows with every start, and stands in every batch written since.
+    /// A number that grows with every start, and stands in every batch written since. 0 before
+    /// [`start`](Self::start).
     fn epoch(&self) -> u32;
 
     /// Why nothing can be written at the moment, if so: the disk is full. It goes on by itself once there is room.

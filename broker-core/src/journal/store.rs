@@ -49,7 +49,7 @@ thread_local! {
 pub struct JournalStore {
     shared: Arc<Shared>,
     mover: Mutex<Option<JoinHandle<()>>>,
-    /// The upper half of the numbers of shared bodies that this process writes.
+    /// The upper half of the numbers of shared bodies that this process writes; no earlier one has used it.
     epoch: u32,
     next_body: AtomicU32,
     /// How the last stop was.
@@ -85,6 +85,7 @@ impl JournalStore {
         check_segments(&*files, directory, &index)?;
         let replayed = replay(&*log, log_start, &mut index)?;
         let next_segment = remove_leftovers(&*files, directory, &index)?;
+        let known_epoch = index.next_epoch();
         if !replayed.clean {
             index.flag_all();
         }
@@ -96,14 +97,16 @@ impl JournalStore {
             segment_size,
         ));
         let mover = Mover::new(Arc::clone(&shared), manifest, log_start, next_segment);
-        let store = Self {
-            epoch: shared.log.epoch(),
+        let mut store = Self {
+            epoch: known_epoch,
             shared,
             mover: Mutex::new(None),
             next_body: AtomicU32::new(0),
             replayed,
         };
         store.start(mover, on_failure)?;
+        // The log knows it only now. A repaired log may have forgotten epochs of which segments still hold bodies.
+        store.epoch = store.shared.log.epoch().max(known_epoch);
         Ok(store)
     }
 

@@ -324,6 +324,26 @@ fn keeps_everything_over_a_restart(mut subject: impl OnDisk) {
     assert_eq!(contents(subject.store(), 1), [(1, vec![7; 5_000])]);
 }
 
+/// A store that writes such a message once for all its queues must not take one for another of an earlier life.
+fn keeps_messages_for_several_queues_apart_over_restarts(mut subject: impl OnDisk) {
+    let bodies = [1, 2, 3].map(|at| vec![at as u8; 5_000]);
+    for (at, body) in (1..).zip(&bodies) {
+        let message = message(body);
+        let enqueue = |queue| Operation::Enqueue {
+            queue: QueueId(queue),
+            position: at,
+            enqueued_at: at,
+            message: message.clone(),
+        };
+        commit(subject.store(), [enqueue(1), enqueue(2)]);
+        subject.reopen();
+    }
+    let expected: Vec<_> = (1..).zip(bodies).collect();
+    for queue in [1, 2] {
+        assert!(contents(subject.store(), queue) == expected);
+    }
+}
+
 fn finishes_an_interrupted_purge_at_start(mut subject: impl OnDisk) {
     commit(subject.store(), (0..5_000).map(|at| enqueue(1, at, b"x")));
     commit(subject.store(), (0..3_000).map(|at| enqueue(2, at, b"x")));
@@ -386,6 +406,7 @@ macro_rules! on_disk {
 
 on_disk!(sled_on_disk: OnSled, journal_on_disk: Journal, small_journal_on_disk: SmallJournal => {
     keeps_everything_over_a_restart,
+    keeps_messages_for_several_queues_apart_over_restarts,
     finishes_an_interrupted_purge_at_start,
     keeps_counts_over_a_proper_close,
     flags_what_it_finds_after_an_unclean_stop,
