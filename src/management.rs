@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use broker_core::{alarms::Resource, broker::Broker as Core};
-use management_api::{Broker, Listener, ObjectTotals, Overview};
+use management_api::{Broker, Listener, ObjectTotals, Overview, StoreKind};
 use tokio::task::block_in_place;
 
 use crate::clock::Clock;
@@ -15,6 +15,8 @@ pub struct Node {
     pub name: String,
     /// Where it listens.
     pub listeners: Vec<Listener>,
+    /// What keeps persistent messages.
+    pub store: StoreKind,
     /// The core.
     pub core: Arc<Core>,
     /// The time.
@@ -62,6 +64,7 @@ impl Broker for Node {
                 consumers: totals.consumers as u64,
             },
             listeners: self.listeners.clone(),
+            store: self.store.clone(),
         }
     }
 

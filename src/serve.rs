@@ -117,6 +117,7 @@ async fn until_stopped(
     let node = Node {
         name: config.node_name.clone(),
         listeners: listening.describe()?,
+        store: config.store.kind(),
         core: Arc::clone(&serving.broker),
         clock: serving.clock,
         loopback_users: config.amqp.loopback_users.clone(),

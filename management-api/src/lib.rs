@@ -17,7 +17,7 @@ use axum::Router;
 use axum::routing::get;
 
 pub use error::Error;
-pub use overview::{Listener, ObjectTotals, Overview};
+pub use overview::{Listener, ObjectTotals, Overview, StoreKind};
 
 /// The version of RabbitMQ whose behaviour tools meet here; they choose their requests by it.
 pub const RABBITMQ_VERSION: &str = "4.3.0";

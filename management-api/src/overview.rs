@@ -23,6 +23,20 @@ pub struct Overview {
     pub object_totals: ObjectTotals,
     /// Where the broker listens.
     pub listeners: Vec<Listener>,
+    /// What keeps persistent messages, and what a confirm of one means.
+    pub store: StoreKind,
+}
+
+/// What keeps persistent messages, and what a confirm of one means. Not part of RabbitMQ's API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoreKind {
+    /// `journal` or `sled`, as `store.engine` says.
+    pub engine: &'static str,
+    /// `sync`, `interval` or `none`, as `store.durability` says.
+    pub durability: &'static str,
+    /// Milliseconds between two syncs, with `interval`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<u64>,
 }
 
 /// How many objects the broker has, over all vhosts.
@@ -68,6 +82,7 @@ pub(crate) async fn overview(_: LoggedIn, State(broker): State<Shared>) -> Json<
         "node": node,
         "cluster_name": overview.cluster_name,
         "object_totals": overview.object_totals,
+        "store": overview.store,
         "listeners": listeners.collect::<Vec<_>>(),
     }))
 }

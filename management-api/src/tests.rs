@@ -35,6 +35,11 @@ impl Broker for Fake {
                 protocol: "amqp",
                 address: "127.0.0.1:5672".parse().unwrap(),
             }],
+            store: StoreKind {
+                engine: "journal",
+                durability: "sync",
+                sync_interval: None,
+            },
         }
     }
 
@@ -89,6 +94,8 @@ async fn the_overview_has_rabbitmqs_fields() {
     assert_eq!(overview["rabbitmq_version"], "4.3.0");
     assert_eq!(overview["node"], "leveret@here");
     assert_eq!(overview["cluster_name"], "ours");
+    let store = serde_json::json!({"engine": "journal", "durability": "sync"});
+    assert_eq!(overview["store"], store);
     assert_eq!(
         overview["object_totals"],
         json!({ "connections": 1, "channels": 2, "exchanges": 7, "queues": 3, "consumers": 4 })

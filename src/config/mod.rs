@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use broker_core::journal::log::Durability;
+use management_api::StoreKind;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -187,6 +188,24 @@ pub enum DurabilityMode {
 }
 
 impl Store {
+    /// What is in force, for the HTTP API. sled knows nothing but syncing.
+    pub fn kind(&self) -> StoreKind {
+        let interval = Some(self.sync_interval);
+        let (durability, sync_interval) = match (self.engine, self.durability) {
+            (Engine::Sled, _) | (Engine::Journal, DurabilityMode::Sync) => ("sync", None),
+            (Engine::Journal, DurabilityMode::Interval) => ("interval", interval),
+            (Engine::Journal, DurabilityMode::None) => ("none", None),
+        };
+        StoreKind {
+            engine: match self.engine {
+                Engine::Journal => "journal",
+                Engine::Sled => "sled",
+            },
+            durability,
+            sync_interval,
+        }
+    }
+
     /// When the journal's promises are kept.
     pub fn durability(&self) -> Durability {
         match self.durability {

@@ -68,13 +68,14 @@ impl Mover {
         }
     }
 
-    /// Brings the manifest up to date, after moving what is alive in `full`, a file of the log, and in sparse segments.
-    pub(super) fn checkpoint(&mut self, full: Option<u64>) -> Result<(), Trouble> {
+    /// Brings the manifest up to date, after moving what is alive in `full`, the oldest files of the log, and in sparse
+    /// segments.
+    pub(super) fn checkpoint(&mut self, full: &[u64]) -> Result<(), Trouble> {
         // What a full disk interrupted.
         self.commit()?;
         let sparse = sparse_segments(&self.shared);
         let mut places: Vec<Place> = sparse.iter().copied().map(Place::Segment).collect();
-        places.extend(full.map(Place::Log));
+        places.extend(full.iter().copied().map(Place::Log));
         let number = self.next_segment;
         let segment = self.move_live(&places).inspect_err(|_| {
             // Half a segment would only keep room that is needed.
@@ -174,7 +175,7 @@ impl Mover {
     }
 
     /// Lets the index point to the new segment, and gathers what the manifest has to know.
-    fn install(&mut self, segment: Option<Segment>, places: &[Place], full: Option<u64>) {
+    fn install(&mut self, segment: Option<Segment>, places: &[Place], full: &[u64]) {
         let mut index = self.shared.index.lock();
         let added = segment.map(|segment| index.install(segment, places));
         for place in places {
@@ -184,7 +185,7 @@ impl Mover {
                 self.obsolete.push(*number);
             }
         }
-        if let Some(full) = full {
+        if let Some(full) = full.last() {
             self.log_start = full + 1;
             self.edits.push(Edit::LogStart(self.log_start));
         }
@@ -200,9 +201,7 @@ impl Mover {
             self.anew = true;
         }
         drop(index);
-        if full.is_some() {
-            self.shared.moved();
-        }
+        self.shared.moved(full.len());
     }
 
     /// Writes the gathered edits to the manifest and gives files back. Tried again later, it goes on where it failed.

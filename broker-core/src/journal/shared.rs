@@ -54,10 +54,10 @@ struct Chores {
 }
 
 /// What the mover is to do next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Chore {
-    /// Bring the manifest up to date, and move what is alive in a full file of the log.
-    Checkpoint(Option<u64>),
+    /// Bring the manifest up to date, and move what is alive in these full files of the log, the oldest ones.
+    Checkpoint(Vec<u64>),
     /// The journal is being closed.
     Close,
 }
@@ -91,10 +91,9 @@ impl Shared {
             }
             let untidy = std::mem::take(&mut chores.untidy);
             // One full file is left alone: most of its messages will be settled when the next one is full.
-            let full = chores.full.front().copied();
-            let full = full.filter(|_| chores.full.len() > 1);
-            if untidy || full.is_some() {
-                return Chore::Checkpoint(full);
+            let more = chores.full.len().saturating_sub(1);
+            if untidy || more > 0 {
+                return Chore::Checkpoint(chores.full.iter().copied().take(more).collect());
             }
             self.changed.wait(&mut chores);
         }
@@ -106,9 +105,9 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// The oldest full file has been moved.
-    pub(super) fn moved(&self) {
-        self.chores.lock().full.pop_front();
+    /// The oldest full files have been moved.
+    pub(super) fn moved(&self, files: usize) {
+        self.chores.lock().full.drain(..files);
         self.changed.notify_all();
     }
 

@@ -288,9 +288,9 @@ fn read(
 fn keep_tidy(shared: &Shared, mut mover: Mover, on_failure: &FailureHook) {
     loop {
         let chore = shared.next_chore();
-        let full = match chore {
-            Chore::Checkpoint(full) => full,
-            Chore::Close => None,
+        let full = match &chore {
+            Chore::Checkpoint(full) => full.as_slice(),
+            Chore::Close => &[],
         };
         match mover.checkpoint(full) {
             Ok(()) if shared.set_blocked(None) => {

@@ -363,10 +363,10 @@ impl Run {
                 let files = self.log.files.lock();
                 let (first, count) = (files.first_key_value().map(|(f, _)| *f), files.len());
                 drop(files);
-                let full = first.filter(|_| count > 1);
-                self.journal.mover.checkpoint(full).unwrap();
+                let full: Vec<_> = first.filter(|_| count > 1).into_iter().collect();
+                self.journal.mover.checkpoint(&full).unwrap();
             }
-            Step::Tidy => self.journal.mover.checkpoint(None).unwrap(),
+            Step::Tidy => self.journal.mover.checkpoint(&[]).unwrap(),
             Step::Restart => {
                 let bodies = self.journal.bodies;
                 self.journal = Journal::open(self.folder.path(), &self.log, bodies);
