@@ -107,7 +107,10 @@ impl Shared {
 
     /// The oldest full files have been moved.
     pub(super) fn moved(&self, files: usize) {
-        self.chores.lock().full.drain(..files);
+        let mut chores = self.chores.lock();
+        let files = files.min(chores.full.len());
+        chores.full.drain(..files);
+        drop(chores);
         self.changed.notify_all();
     }
 

@@ -37,7 +37,7 @@ fn tickets_complete_in_order(store: &dyn MessageStore) {
     }
     assert!(tickets.is_sorted_by(|a, b| a < b));
     assert_eq!(told.wait(500), tickets);
-    assert!(store.durable() <= tickets[499]);
+    // A store may take tickets of its own in between.
     commit(store, [enqueue(1, 500, b"x")]);
     assert!(store.durable() >= tickets[499]);
 }
