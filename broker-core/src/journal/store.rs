@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::{
     Shared,
+    block::{Content, Record},
     file_system::FileSystem,
     index::Index,
     items::Encoder,
@@ -246,7 +247,8 @@ impl Drop for JournalStore {
     }
 }
 
-fn read(
+/// Reads for [`MessageStore::read`].
+pub(super) fn read(
     shared: &Shared,
     reader: &mut Reader,
     queue: QueueId,
@@ -256,6 +258,7 @@ fn read(
 ) -> Result<(), Trouble> {
     let mut bytes = 0;
     let mut bodies = Reader::default();
+    let mut missed = None;
     while from <= to && bytes < max_bytes {
         let range = Range {
             queue,
@@ -265,9 +268,20 @@ fn read(
             max_bytes: max_bytes - bytes,
         };
         let next = reader.read(shared, &range, &mut |found| {
-            let Some(message) = bodies.message(shared, found.record.content)? else {
-                return Ok(true);
+            let record = &found.record;
+            let Some(message) = bodies.message(shared, record.content)? else {
+                let again = lost_its_body(shared, queue, record);
+                let position = again.then_some(record.position);
+                if again && std::mem::replace(&mut missed, position) == position {
+                    return Err(Error::Internal(format!(
+                        "the shared body of message {} of queue {} is missing",
+                        record.position, queue.0
+                    ))
+                    .into());
+                }
+                return Ok(!again);
             };
+            missed = None;
             bytes += message.size().max(1);
             each(StoredMessage {
                 position: found.record.position,
@@ -278,10 +292,20 @@ fn read(
             });
             Ok(bytes < max_bytes)
         })?;
-        let Some(next) = next else { break };
+        let Some(next) = missed.or(next) else { break };
         from = next;
     }
     Ok(())
+}
+
+/// Whether a live message's shared body is gone: the message was moved while it was read, and has a copy now.
+fn lost_its_body(shared: &Shared, queue: QueueId, record: &Record<'_>) -> bool {
+    let Content::Shared(id) = record.content else {
+        return false;
+    };
+    let index = shared.index.lock();
+    let queue = index.queues.get(&queue);
+    !index.bodies.contains_key(&id) && queue.is_some_and(|queue| queue.contains(record.position))
 }
 
 /// The mover's thread.

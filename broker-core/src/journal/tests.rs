@@ -23,7 +23,7 @@ use super::{
 use crate::{
     error::Error,
     message::Message,
-    store::{Completion, FailureHook, Operation, QueueId, SyncWhen, Ticket},
+    store::{Completion, FailureHook, Operation, QueueId, StoredMessage, SyncWhen, Ticket},
 };
 
 /// A log in memory, durable at once. Its files change only by appending.
@@ -500,6 +500,26 @@ impl Run {
             segments().map(|(_, file)| file.live).sum::<u64>()
         );
     }
+}
+
+#[test]
+fn message_that_gets_a_body_of_its_own_while_it_is_read_is_not_missed() {
+    let mut run = Run::new();
+    // Shared in the log, and too small to stay so in a segment.
+    run.enqueue(&[1, 2], 3, 600, 0, false);
+    run.enqueue(&[3], 3, 2 * FILE_SIZE, 0, false);
+    let shared = Arc::clone(&run.journal.shared);
+    let mut found = Vec::new();
+    let mut each = |stored: StoredMessage| {
+        if found.is_empty() {
+            run.journal.mover.checkpoint(Some(1)).unwrap();
+        }
+        found.push(stored.position);
+    };
+    let (queue, all) = (QueueId(1), (0, u64::MAX));
+    let mut reader = Reader::default();
+    super::store::read(&shared, &mut reader, queue, all, usize::MAX, &mut each).unwrap();
+    assert_eq!(found, [1, 2, 3]);
 }
 
 proptest! {
