@@ -512,7 +512,7 @@ fn message_that_gets_a_body_of_its_own_while_it_is_read_is_not_missed() {
     let mut found = Vec::new();
     let mut each = |stored: StoredMessage| {
         if found.is_empty() {
-            run.journal.mover.checkpoint(Some(1)).unwrap();
+            run.journal.mover.checkpoint(&[1]).unwrap();
         }
         found.push(stored.position);
     };
