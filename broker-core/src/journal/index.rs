@@ -407,6 +407,14 @@ impl Index {
 }
 
 impl QueueIndex {
+    /// The last position about which anything is written down: blocks keep their dead messages, the manifest their
+    /// counts.
+    pub(super) fn last_position(&self) -> Position {
+        let counted = self.counts.last_key_value();
+        let counted = counted.map_or(0, |(position, _)| *position);
+        self.written.max(self.redelivered_to).max(counted)
+    }
+
     /// Whether a message is there and alive.
     pub(super) fn contains(&self, position: Position) -> bool {
         self.find(position).is_some()

@@ -18,7 +18,7 @@ use super::{
     Shared,
     block::{Content, Record},
     file_system::FileSystem,
-    index::Index,
+    index::{Index, QueueIndex},
     items::Encoder,
     log::{Log, Replayed},
     manifest::{Edit, Manifest},
@@ -180,6 +180,12 @@ impl MessageStore for JournalStore {
 
     fn backlog(&self, queue: QueueId) -> Result<Option<Backlog>, Error> {
         Ok(self.shared.index.lock().backlog(queue))
+    }
+
+    fn last_position(&self, queue: QueueId) -> Position {
+        let index = self.shared.index.lock();
+        let state = index.queues.get(&queue);
+        state.map_or(0, QueueIndex::last_position)
     }
 
     fn read(

@@ -233,10 +233,13 @@ impl Queue {
     /// # Errors
     /// The store's.
     pub fn recover(self: &Arc<Self>) -> Result<usize, crate::Error> {
-        let Some(backlog) = self.store.backlog(self.id)? else {
+        let last = self.store.last_position(self.id);
+        let backlog = self.store.backlog(self.id)?;
+        let mut state = self.state.lock();
+        state.begin_behind(last);
+        let Some(backlog) = backlog else {
             return Ok(0);
         };
-        let mut state = self.state.lock();
         state.recover(&backlog);
         // The broker may have ended after a message came in and before another one made room for it.
         let alarm = match state.limits.length_limited() {

@@ -13,15 +13,20 @@ use super::{
     page::{Load, Loaded, Page, Pages, cost},
     state::QueueState,
 };
-use crate::store::Backlog;
+use crate::store::{Backlog, Position};
 
 /// Why nothing can be loaded.
 pub type Damage = Arc<str>;
 
 impl QueueState {
+    /// Leaves the places up to `last` alone: the store still knows something of them.
+    pub fn begin_behind(&mut self, last: Position) {
+        self.next_position = self.next_position.max(last.saturating_add(1));
+    }
+
     /// Takes over at start what the store holds, without reading it.
     pub fn recover(&mut self, backlog: &Backlog) {
-        self.next_position = self.next_position.max(backlog.last.saturating_add(1));
+        self.begin_behind(backlog.last);
         let page = Page::of_backlog(backlog);
         self.ready_bytes += page.bytes;
         let pages = self.pages.get_or_insert_default();

@@ -165,6 +165,12 @@ pub trait MessageStore: Send + Sync {
     /// The store cannot be read or holds something that this version did not write.
     fn backlog(&self, queue: QueueId) -> Result<Option<Backlog>, Error>;
 
+    /// The last place of `queue` of which the store still remembers anything, be it that the message is gone. Called at
+    /// start: what comes next goes behind it, or old records would be taken for its own.
+    fn last_position(&self, _queue: QueueId) -> Position {
+        0
+    }
+
     /// Gives the live messages of `queue` from place `from` to `to`, both included, in the order of positions, until
     /// they have `max_bytes` ([`Message::size`]) between them; at least one if there is one. Called at any time, but
     /// never under a queue's lock: it reads the disk. What lies beyond [`readable`](Self::readable) may be missing.

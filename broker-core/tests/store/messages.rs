@@ -389,6 +389,38 @@ fn flags_what_it_finds_after_an_unclean_stop(mut subject: impl OnDisk) {
     assert_eq!(flags(&subject), [(3, true), (0, true), (0, false)]);
 }
 
+/// Where a queue goes on after a start.
+fn next_place(subject: &impl OnDisk) -> u64 {
+    let backlog = subject.store().backlog(QueueId(1)).unwrap();
+    let last = backlog.map_or(0, |backlog| backlog.last);
+    last.max(subject.store().last_position(QueueId(1))) + 1
+}
+
+fn what_comes_after_a_start_is_not_taken_for_what_was_settled(mut subject: impl OnDisk) {
+    commit(subject.store(), (1..=10).map(|at| enqueue(1, at, b"old")));
+    commit(subject.store(), [requeue(1, 10, 3), settle(1, 10)]);
+    subject.reopen();
+    let next = next_place(&subject);
+    commit(subject.store(), [enqueue(1, next, b"new")]);
+    let mut expected: Vec<_> = (1..10).map(|at| (at, b"old".to_vec())).collect();
+    expected.push((next, b"new".to_vec()));
+    assert_eq!(contents(subject.store(), 1), expected);
+    subject.reopen();
+    assert_eq!(contents(subject.store(), 1), expected);
+    assert_eq!(flags(&subject), [(0, false); 10]);
+}
+
+fn what_comes_after_a_crash_is_not_flagged(mut subject: impl OnDisk) {
+    commit(subject.store(), (1..=10).map(|at| enqueue(1, at, b"old")));
+    commit(subject.store(), (1..=10).map(|at| settle(1, at)));
+    subject.reopen_unclosed();
+    let next = next_place(&subject);
+    commit(subject.store(), [enqueue(1, next, b"new")]);
+    assert_eq!(flags(&subject), [(0, false)]);
+    subject.reopen();
+    assert_eq!(flags(&subject), [(0, false)]);
+}
+
 macro_rules! on_disk {
     ($($module:ident: $subject:ty),+ => $rules:tt) => {
         $(on_disk!(@ $module, $subject, $rules);)+
@@ -410,4 +442,6 @@ on_disk!(sled_on_disk: OnSled, journal_on_disk: Journal, small_journal_on_disk: 
     finishes_an_interrupted_purge_at_start,
     keeps_counts_over_a_proper_close,
     flags_what_it_finds_after_an_unclean_stop,
+    what_comes_after_a_start_is_not_taken_for_what_was_settled,
+    what_comes_after_a_crash_is_not_flagged,
 });
