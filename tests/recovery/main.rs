@@ -29,6 +29,7 @@ mod definitions;
 mod full_disk;
 mod kill;
 mod ledger;
+mod many_queues;
 mod mixed;
 mod purge;
 mod restart;
