@@ -17,7 +17,7 @@ use broker_core::{
     message::Message,
     permissions::{Operation, Resource},
     queue::Work,
-    vhost::{DIRECT_REPLY_TO, Exchange, Route},
+    vhost::{DIRECT_REPLY_TO, Exchange, Route, Vhost},
 };
 
 use super::{
@@ -337,29 +337,17 @@ impl Session {
         }
         let mut groups = std::mem::take(&mut batch.groups);
         for group in groups.drain(..) {
-            flush_group(group, batch);
+            flush_group(group, &self.vhost, batch);
         }
         batch.groups = groups;
         self.vhost.bury(batch.now, &mut batch.work);
     }
 }
 
-fn flush_group(mut group: Group, batch: &mut Batch) {
-    let Some((last, others)) = group.route.queues.split_last() else {
-        return;
-    };
-    for queue in others {
-        let messages = group.messages.iter().cloned();
-        let refused = &mut batch.refused_indices;
-        queue.publish(messages, batch.now, &mut batch.work, refused);
-    }
+fn flush_group(mut group: Group, vhost: &Vhost, batch: &mut Batch) {
     let refused = &mut batch.refused_indices;
-    last.publish(
-        group.messages.drain(..),
-        batch.now,
-        &mut batch.work,
-        refused,
-    );
+    let messages = &mut group.messages;
+    vhost.publish(&group.route, messages, batch.now, &mut batch.work, refused);
     for index in batch.refused_indices.drain(..) {
         if let Some(&(channel, number)) = group.numbers.get(index)
             && number > 0

@@ -11,7 +11,7 @@ use super::{
     page_in::Damage,
     page_out::{PageOut, PagedOut, Spilling},
 };
-use crate::Error;
+use crate::{Error, store::Position};
 
 /// Of a queue that somebody consumes this much stays in memory when that is short, so that it is not read back at once;
 /// and no more than this is read then.
@@ -155,7 +155,7 @@ impl Queue {
         let over = self.pager.is_over();
         if state.is_long(over) {
             let how = PageOut {
-                readable: self.store.readable(self.id),
+                readable: self.readable(state),
                 keep: self.pager.chunk(),
                 front: false,
                 spill: self.pager.spilling(),
@@ -166,6 +166,12 @@ impl Queue {
             self.report(after, state.resident());
         }
         over && self.pager.is_over()
+    }
+
+    /// How far the store can read this queue without a gap.
+    fn readable(&self, state: &mut QueueState) -> Position {
+        let written = self.store.readable(self.id);
+        state.readable(written, || self.store.durable())
     }
 
     fn report(&self, before: usize, after: usize) {
@@ -182,7 +188,7 @@ impl Queue {
         while !enough() {
             let mut state = self.state.lock();
             let how = PageOut {
-                readable: self.store.readable(self.id),
+                readable: self.readable(&mut state),
                 keep: if state.consumers().any_waits() {
                     KEPT
                 } else {

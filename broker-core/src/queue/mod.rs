@@ -47,7 +47,7 @@ use crate::{
         Matched, Setting,
         effective::{self},
     },
-    store::{MessageStore, Operation, QueueId, Ticket},
+    store::{MessageStore, Operation, Position, QueueId, Ticket},
 };
 
 /// Identifies a connection for as long as the process runs.
@@ -62,6 +62,8 @@ pub struct Work {
     pub dead: Vec<Arc<Queue>>,
     /// The last store batch that this work appended: durable when it is.
     pub ticket: Ticket,
+    /// Room for the records of messages that enter several queues at once; empty between two uses.
+    pub(crate) records: Vec<Operation>,
 }
 
 /// A message on its way from a queue to the queue's dead-letter exchange.
@@ -300,16 +302,60 @@ impl Queue {
         position
     }
 
-    /// Puts messages at reserved places, after the batch with their records was appended.
+    /// Sets places aside for messages that enter several queues at once, and adds the records that the store is to have
+    /// to `batch`. Returns the first place; the others follow it.
+    pub fn reserve_row(
+        &self,
+        messages: &[Message],
+        now: Millis,
+        batch: &mut Vec<Operation>,
+    ) -> Position {
+        let mut state = self.state.lock();
+        let first = state.reserve_row(messages.len());
+        if state.is_deleted() {
+            return first;
+        }
+        let places = messages.iter().zip(first..);
+        let stored = places.filter(|(message, _)| state.stores(message));
+        batch.extend(stored.map(|(message, position)| Operation::Enqueue {
+            queue: self.id,
+            position,
+            enqueued_at: now,
+            message: message.clone(),
+        }));
+        first
+    }
+
+    /// Puts a message at a reserved place, after the batch with its record was appended: `work.ticket` is that of the
+    /// batch or a later one.
     pub fn insert(
         self: &Arc<Self>,
-        messages: impl Iterator<Item = (u64, Message)>,
+        position: Position,
+        message: Message,
         now: Millis,
         work: &mut Work,
     ) {
+        self.insert_row(position, &[message], now, work, |_| {});
+    }
+
+    /// Puts messages at the places from `first` on that [`Self::reserve_row`] has set aside, after the batch with their
+    /// records was appended. Tells `refused` the indices of those that a full queue refused.
+    pub fn insert_row(
+        self: &Arc<Self>,
+        first: Position,
+        messages: &[Message],
+        now: Millis,
+        work: &mut Work,
+        mut refused: impl FnMut(usize),
+    ) {
+        let ticket = work.ticket;
         self.change(now, work, |state, effects| {
-            for (position, message) in messages {
-                state.insert(position, message, now, effects);
+            state.note_records(first, messages.len(), ticket, || self.store.durable());
+            for (index, message) in messages.iter().enumerate() {
+                let position = first + index as u64;
+                if !state.insert(position, message.clone(), now, effects) {
+                    refused(index);
+                }
             }
             state.dispatch(now, effects);
         });

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     message::Message,
     outbox::Event,
-    store::{Operation, Position, QueueId},
+    store::{Operation, Position, QueueId, Ticket},
 };
 
 /// Room for messages that an empty queue keeps.
@@ -55,6 +55,9 @@ pub struct QueueState {
     unacknowledged: usize,
     /// Places that were set aside and are not taken yet, by rising position.
     pub(super) reserved: VecDeque<Position>,
+    /// First places of messages whose records went to the store after those of later places, with the ticket that they
+    /// are written with.
+    late: VecDeque<(Position, Ticket)>,
     /// The latest position that was ever taken out of `ready`. At or before it, what waits has delivered messages
     /// between it.
     pub(super) taken: Position,
@@ -80,6 +83,7 @@ impl QueueState {
             next_position: 1,
             unacknowledged: 0,
             reserved: VecDeque::new(),
+            late: VecDeque::new(),
             taken: 0,
             consumers: Consumers::default(),
             chunk,
@@ -143,6 +147,45 @@ impl QueueState {
         position
     }
 
+    /// Sets `count` places aside that follow each other, and returns the first.
+    pub fn reserve_row(&mut self, count: usize) -> Position {
+        let first = self.next_position;
+        self.next_position += count as u64;
+        self.reserved.extend(first..self.next_position);
+        first
+    }
+
+    /// Notes that messages come to `count` places from `first` on whose records are in the store with `ticket`. If other
+    /// messages have entered behind them meanwhile, the store may have written those before. `durable` says what the
+    /// store's last durable ticket is.
+    pub fn note_records(
+        &mut self,
+        first: Position,
+        count: usize,
+        ticket: Ticket,
+        durable: impl FnOnce() -> Ticket,
+    ) {
+        if first.saturating_add(count as u64) < self.next_position {
+            self.forget_late(durable());
+            self.late.push_back((first, ticket));
+        }
+    }
+
+    /// How far the store can read without a gap, when it has `written` what is there and its last durable ticket is
+    /// what `durable` says.
+    pub fn readable(&mut self, written: Position, durable: impl FnOnce() -> Ticket) -> Position {
+        if self.late.is_empty() {
+            return written;
+        }
+        self.forget_late(durable());
+        let late = self.late.iter().map(|(first, _)| first.saturating_sub(1));
+        late.fold(written, Position::min)
+    }
+
+    fn forget_late(&mut self, durable: Ticket) {
+        self.late.retain(|(_, ticket)| *ticket > durable);
+    }
+
     /// Those who reserve insert in the same order, mostly: the place is found at the front.
     fn unreserve(&mut self, position: Position) {
         if let Ok(index) = self.reserved.binary_search(&position) {
@@ -164,31 +207,35 @@ impl QueueState {
         self.durable && message.persistent()
     }
 
-    /// Puts a message at a reserved place; the store knows it already if it should.
+    /// Puts a message at a reserved place; the store knows it already if it should. Says whether it went in, or the
+    /// queue with it: false when the queue is full and refuses publishes.
     pub fn insert(
         &mut self,
         position: Position,
         message: Message,
         now: Millis,
         effects: &mut Effects,
-    ) {
+    ) -> bool {
         self.unreserve(position);
-        if self.deleted {
-            return;
-        }
         let stored = self.stores(&message);
-        let refused = self.refuses(1, message.body().len());
+        let refused = !self.deleted && self.refuses(1, message.body().len());
         let entry = self.entry_at(position, message, now, stored);
+        if self.deleted {
+            // Its record may have followed that of the deletion.
+            effects.operations.extend(entry.settlement(self.id));
+            return true;
+        }
         if refused {
             effects.operations.extend(entry.settlement(self.id));
             self.refuse(entry.message, now, effects);
-            return;
+            return false;
         }
         self.push_in_order(entry);
         if self.limits.length_limited() {
             self.dispatch(now, effects);
             self.drop_excess(effects);
         }
+        true
     }
 
     /// Puts messages at the end. Returns how many were refused because the queue is full and its overflow behaviour is
@@ -498,6 +545,10 @@ impl QueueState {
                 &mut pages.tail
             }
         };
+        if row.back().is_none_or(|last| last.position < entry.position) {
+            row.push_back(entry);
+            return;
+        }
         let index = row.partition_point(|other| other.position < entry.position);
         row.insert(index, entry);
     }

@@ -63,7 +63,7 @@ fn reserve(queue: &Arc<Queue>, body: &str) -> (u64, Message) {
 }
 
 fn insert(queue: &Arc<Queue>, reserved: (u64, Message)) {
-    queue.insert(std::iter::once(reserved), 0, &mut Work::default());
+    queue.insert(reserved.0, reserved.1, 0, &mut Work::default());
 }
 
 fn purge(queue: &Arc<Queue>) -> usize {
@@ -247,4 +247,31 @@ fn consumers_hear_of_their_deleted_queue_before_its_lock_is_released() {
     let mut events = Vec::new();
     outbox.take(&mut Vec::new(), &mut events);
     assert_eq!(events, [Event::ConsumerCancelled(SubscriptionKey(7))]);
+}
+
+#[test]
+fn nothing_is_paged_out_behind_a_record_that_the_store_may_have_written_late() {
+    let store = Arc::new(MemoryStore::new());
+    let queue = durable_queue(&store);
+    let reserved = reserve(&queue, "first place");
+    publish(&queue, "second place");
+    let mut state = queue.state.lock();
+    state.note_records(reserved.0, 1, Ticket(8), || Ticket(7));
+    assert_eq!(state.readable(2, || Ticket(7)), 0);
+    assert_eq!(state.readable(2, || Ticket(8)), 2);
+    state.note_records(2, 1, Ticket(9), || Ticket(8));
+    assert_eq!(state.readable(2, || Ticket(8)), 2, "in order");
+}
+
+#[test]
+fn a_message_that_comes_to_a_deleted_queue_leaves_no_record() {
+    let store = Arc::new(MemoryStore::new());
+    let queue = durable_queue(&store);
+    let message = persistent("late");
+    let mut batch = Vec::new();
+    let place = queue.reserve(&message, 0, &mut batch);
+    queue.end();
+    queue.store.append(&mut batch);
+    insert(&queue, (place, message));
+    assert!(recorded(&store).is_empty());
 }

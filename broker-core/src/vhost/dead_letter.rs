@@ -61,8 +61,7 @@ impl Vhost {
             work.ticket = work.ticket.max(ticket);
         }
         for (queue, place) in targets.queues.iter().zip(places) {
-            let message = (place, targets.message.clone());
-            queue.insert(std::iter::once(message), now, work);
+            queue.insert(place, targets.message.clone(), now, work);
         }
     }
 

@@ -11,6 +11,7 @@ mod default_queue_type;
 mod deletion;
 mod direct_reply;
 mod exchanges;
+mod fan_out;
 mod permitted;
 mod policies;
 mod queues;

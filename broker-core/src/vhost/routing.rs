@@ -21,6 +21,8 @@ pub struct Route {
     pub by_headers: bool,
     /// Whether one of the queues refuses publishes when it is full.
     pub refuses: bool,
+    /// Whether several of the queues keep persistent messages in the store.
+    pub fans_out: bool,
     /// The queues, each once.
     pub queues: Vec<Arc<Queue>>,
 }
@@ -46,6 +48,8 @@ impl Vhost {
         search.keys.push(routing_key);
         search.keys.extend(more_keys.iter().map(String::as_str));
         search.run();
+        let durable = search.queues.list.iter();
+        let durable = durable.filter(|queue| queue.properties.durable);
         Route {
             exchange: Arc::clone(&exchange.name),
             routing_key: routing_key.into(),
@@ -56,6 +60,7 @@ impl Vhost {
                 .list
                 .iter()
                 .any(|queue| queue.arguments().overflow != Overflow::DropHead),
+            fans_out: durable.take(2).count() == 2,
             queues: search.queues.list,
         }
     }

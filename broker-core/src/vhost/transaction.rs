@@ -92,7 +92,7 @@ impl Vhost {
             work.ticket = work.ticket.max(ticket);
         }
         for (queue, place, message) in places {
-            queue.insert(std::iter::once((place, message.clone())), now, work);
+            queue.insert(place, message.clone(), now, work);
         }
         for settlement in transaction.settlements {
             settlement.apply(now, work);
