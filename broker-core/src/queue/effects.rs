@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::{Queue, entry::Entry};
 use crate::store::Operation;
 
 /// Why a message was dead-lettered, in the words of the `x-death` header
@@ -48,4 +48,15 @@ pub struct Effects {
     pub spill: Option<Arc<Vec<Entry>>>,
     /// Messages in memory that the queue has paged out. Freed after the lock is released.
     pub forgotten: Vec<Entry>,
+}
+
+/// A message on its way from a queue to the queue's dead-letter exchange.
+#[derive(Debug)]
+pub struct Dead {
+    /// The queue that it leaves.
+    pub queue: Arc<Queue>,
+    /// The message and its place there.
+    pub entry: Entry,
+    /// Why it leaves.
+    pub reason: DeadReason,
 }

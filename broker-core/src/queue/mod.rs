@@ -5,6 +5,7 @@
 //! the queue itself goes into the caller's [`Work`].
 
 pub mod arguments;
+mod configuration;
 pub mod consumers;
 pub mod credit;
 mod dying;
@@ -32,21 +33,20 @@ pub use self::{
     arguments::QueueArguments,
     consumers::{ConsumerHandle, Subscription},
     credit::ChannelCredit,
-    effects::{DeadReason, Effects},
+    effects::{Dead, DeadReason, Effects},
     entry::{Entry, Millis, NEVER},
     expiries::Expiries,
     incoming_bindings::{BindingKey, IncomingBindings},
     page_out::Spilling,
     state::QueueState,
 };
-use self::{dying::Dying, idle::Idle, limits::Limits, state::Garbage};
+use self::{
+    configuration::Configuration, dying::Dying, idle::Idle, limits::Limits, state::Garbage,
+};
 use crate::{
     message::Message,
     paging::Pager,
-    policy::{
-        Matched, Setting,
-        effective::{self},
-    },
+    policy::Matched,
     store::{MessageStore, Operation, Position, QueueId, Ticket},
 };
 
@@ -66,17 +66,6 @@ pub struct Work {
     pub(crate) records: Vec<Operation>,
 }
 
-/// A message on its way from a queue to the queue's dead-letter exchange.
-#[derive(Debug)]
-pub struct Dead {
-    /// The queue that it leaves.
-    pub queue: Arc<Queue>,
-    /// The message and its place there.
-    pub entry: Entry,
-    /// Why it leaves.
-    pub reason: DeadReason,
-}
-
 /// How a queue was declared.
 #[derive(Debug, Clone)]
 pub struct QueueProperties {
@@ -94,13 +83,6 @@ pub struct QueueProperties {
     pub table: FieldTable,
     /// The arguments as the broker understands them. What is in force is [`Queue::arguments`].
     pub arguments: Arc<QueueArguments>,
-}
-
-/// What a queue's arguments and policies come to.
-#[derive(Debug)]
-struct Configuration {
-    matched: Matched,
-    arguments: Arc<QueueArguments>,
 }
 
 /// A queue of the broker.
@@ -186,43 +168,6 @@ impl Queue {
     /// The queue's name.
     pub fn name(&self) -> &Arc<str> {
         &self.properties.name
-    }
-
-    /// The arguments in force: those of the declaration, changed by the queue's policies.
-    pub fn arguments(&self) -> Arc<QueueArguments> {
-        Arc::clone(&self.configuration.read().arguments)
-    }
-
-    /// The policies that the queue has.
-    pub fn policies(&self) -> Matched {
-        self.configuration.read().matched.clone()
-    }
-
-    /// Every setting in force, and where it comes from.
-    pub fn settings(&self) -> Vec<Setting> {
-        let (table, queue_type) = (&self.properties.table, self.properties.arguments.queue_type);
-        effective::queue_settings(table, queue_type, &self.policies())
-    }
-
-    /// Gives the queue other policies. Messages that a new limit leaves no room or no time for go when the alarm comes
-    /// that is set here, which is at once.
-    pub(crate) fn configure(self: &Arc<Self>, matched: Matched) {
-        let (declared, table) = (&self.properties.arguments, &self.properties.table);
-        let mut configuration = self.configuration.write();
-        if configuration.matched == matched {
-            return;
-        }
-        let arguments = effective::queue_arguments(declared, table, &matched);
-        let same = configuration.arguments == arguments;
-        let (limits, expires) = (Limits::new(&arguments), arguments.expires_ms);
-        *configuration = Configuration { matched, arguments };
-        drop(configuration);
-        if !same {
-            self.idle.set_limit(expires);
-            self.idle.end();
-            self.state.lock().set_limits(limits);
-            self.schedule(0);
-        }
     }
 
     /// How much is in it, and who consumes.
@@ -527,20 +472,6 @@ impl Queue {
             // Nothing to be carried out comes of a deletion that is not refused.
             drop(self.delete(|_| Ok(()), &mut Work::default()));
         }
-    }
-
-    /// Puts off the end of a queue that goes when it is not used for a time: it was declared again, asked for a message,
-    /// or left by a consumer.
-    pub(crate) fn used(self: &Arc<Self>) {
-        if self.idle.is_limited() {
-            self.idle.end();
-            self.schedule(0);
-        }
-    }
-
-    /// Whether nobody has used the queue for as long as it may be idle. To be asked under its lock, with its counts.
-    pub(crate) fn is_idle_too_long(&self, counts: &QueueCounts, now: Millis) -> bool {
-        counts.consumers == 0 && self.idle.is_over(now)
     }
 
     /// Runs what expired when the alarm for `at` has come ([`Expiries::take_due`]), and says whether the queue itself
