@@ -31,11 +31,14 @@ const MAGIC: u32 = u32::from_le_bytes(*b"LVM1");
 const HEADER: usize = 24;
 /// Bytes of the header that its checksum covers.
 const CHECKED: usize = 20;
+/// What a record is called that was cut off or changed.
+const NOT_WHOLE: &str = "a record that is not whole";
 const NAME: &str = "manifest";
 const NEW_NAME: &str = "manifest.new";
 /// Where a repair keeps the manifest that it replaces.
 const KEPT_NAME: &str = "manifest.before-repair";
-/// The manifest is written anew when it has grown to twice what it needs and beyond this.
+/// The manifest is written anew when it has grown to twice what it needs and beyond this, or an eighth of
+/// a segment.
 const REWRITE_FROM: u64 = 1024 * 1024;
 
 /// A change of what the manifest says.
@@ -85,10 +88,21 @@ pub(super) struct Manifest {
     records: u64,
     /// Its length when it was last written anew.
     compact: u64,
+    /// What stands behind the last whole record.
+    tail: Option<Tail>,
+}
+
+/// What follows the last whole record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tail {
+    bytes: u64,
+    /// It is not just the start of a record: a power cut may leave that, with sectors in any order, and so may damage.
+    doubtful: bool,
 }
 
 impl Manifest {
-    /// Opens the manifest, or starts an empty one, and gives all edits. An unfinished last record is cut off.
+    /// Opens the manifest, or starts an empty one, and gives all edits. A last record that is not whole stays until
+    /// [`Self::cut_off`].
     ///
     /// # Errors
     /// It cannot be read, or is damaged.
@@ -100,24 +114,42 @@ impl Manifest {
         let path = directory.join(NAME);
         let file = files.open(&path, true).doing("open", &path)?;
         files.sync_directory(directory).doing("sync", directory)?;
+        // The last process may have ended before it could; files are removed by what is read here.
+        file.sync().doing("sync", &path)?;
         let bytes = read(&*file, &path)?;
-        let (length, records) = replay(&bytes, &path, each)?;
-        if length < bytes.len() as u64 {
-            tracing::warn!(
-                file = %path.display(),
-                offset = length,
-                bytes = bytes.len() as u64 - length,
-                "cut off an unfinished record, nothing in it was promised"
-            );
-            file.truncate(length).doing("truncate", &path)?;
-        }
+        let (length, records, tail) = replay(&bytes, &path, each)?;
         Ok(Self {
             path,
             file,
             length,
             records,
             compact: 0,
+            tail,
         })
+    }
+
+    /// The error to give should it turn out that the last record was damaged, and is not just one that a crash left
+    /// half written. Files are removed only after the record that says so was synced: where they are all there, the
+    /// manifest without its last record and the log after it tell everything.
+    pub(super) fn doubt(&self) -> Option<Error> {
+        let tail = self.tail.filter(|tail| tail.doubtful);
+        tail.map(|_| damaged(&self.path, self.length, NOT_WHOLE))
+    }
+
+    /// Cuts off a last record that is not whole.
+    pub(super) fn cut_off(&mut self) -> Result<(), Trouble> {
+        let Some(tail) = self.tail.take() else {
+            return Ok(());
+        };
+        tracing::warn!(
+            file = %self.path.display(),
+            offset = self.length,
+            bytes = tail.bytes,
+            "cut off an unfinished record, nothing in it was promised"
+        );
+        let cut = self.file.truncate(self.length);
+        cut.doing("truncate", &self.path)?;
+        self.file.sync().doing("sync", &self.path)
     }
 
     /// Gives all edits and changes nothing.
@@ -134,7 +166,12 @@ impl Manifest {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             opened => opened.doing("open", &path)?,
         };
-        replay(&read(&*file, &path)?, &path, each).map(|_| ())
+        match replay(&read(&*file, &path)?, &path, each)? {
+            (length, _, Some(tail)) if tail.doubtful => {
+                Err(damaged(&path, length, NOT_WHOLE).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Replaces a manifest, whatever there is, by `edits`. The old one is kept beside it.
@@ -156,16 +193,20 @@ impl Manifest {
     pub(super) fn append(&mut self, edits: &[Edit]) -> Result<(), Trouble> {
         let record = encode(edits, self.records)?;
         let written = self.file.write_at(&[&record], self.length);
-        written.doing("write", &self.path)?;
+        if let Err(error) = written {
+            // Should this be the end, the next start must not wonder at half a record.
+            _ = self.file.truncate(self.length);
+            return Err(error).doing("write", &self.path);
+        }
         self.file.sync().doing("sync", &self.path)?;
         self.length += record.len() as u64;
         self.records += 1;
         Ok(())
     }
 
-    /// Whether it has grown so much that it should be written anew.
-    pub(super) fn is_overgrown(&self) -> bool {
-        self.length > REWRITE_FROM && self.length / 2 > self.compact
+    /// Whether it has grown so much that it should be written anew. Where segments are small, so are manifests.
+    pub(super) fn is_overgrown(&self, segment_size: u64) -> bool {
+        self.length > REWRITE_FROM.min(segment_size / 8) && self.length / 2 > self.compact
     }
 
     /// Replaces the whole manifest by `edits`.
@@ -196,8 +237,12 @@ impl Manifest {
     }
 }
 
-/// Gives the edits of all whole records of `bytes`. Returns where they end, and how many records there are.
-fn replay(bytes: &[u8], path: &Path, each: &mut dyn FnMut(Edit)) -> Result<(u64, u64), Trouble> {
+/// Gives the edits of all whole records of `bytes`. Returns where they end, how many records there are, and what follows.
+fn replay(
+    bytes: &[u8],
+    path: &Path,
+    each: &mut dyn FnMut(Edit),
+) -> Result<(u64, u64, Option<Tail>), Trouble> {
     let (mut length, mut records) = (0, 0);
     loop {
         let rest = bytes.get(length..).unwrap_or_default();
@@ -211,10 +256,15 @@ fn replay(bytes: &[u8], path: &Path, each: &mut dyn FnMut(Edit)) -> Result<(u64,
                 }
                 Err(error) => format!("unreadable edits ({error})"),
             },
-            Record::Unfinished if find_record(rest).is_none() => {
-                return Ok((length as u64, records));
+            other if find_record(rest).is_none() => {
+                let tail = Tail {
+                    bytes: rest.len() as u64,
+                    doubtful: other == Record::Damaged,
+                };
+                let tail = Some(tail).filter(|tail| tail.bytes > 0);
+                return Ok((length as u64, records, tail));
             }
-            _ => "a record that is not whole".to_owned(),
+            _ => NOT_WHOLE.to_owned(),
         };
         return Err(damaged(path, length as u64, &what).into());
     }

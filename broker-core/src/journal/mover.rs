@@ -47,6 +47,8 @@ pub(super) struct Mover {
     anew: bool,
     /// Segments that nobody needs once the edits are in the manifest.
     obsolete: Vec<u64>,
+    /// The manifest may have let go of files of the log.
+    trims: bool,
 }
 
 impl Mover {
@@ -65,6 +67,7 @@ impl Mover {
             edits: Vec::new(),
             anew: false,
             obsolete: Vec::new(),
+            trims: false,
         }
     }
 
@@ -196,7 +199,7 @@ impl Mover {
             self.obsolete.push(number);
         }
         index.take_changes(&mut self.edits);
-        if self.manifest.is_overgrown() || self.anew {
+        if self.manifest.is_overgrown(self.shared.segment_size) || self.anew {
             self.edits = index.snapshot(self.log_start);
             self.anew = true;
         }
@@ -206,10 +209,23 @@ impl Mover {
 
     /// Writes the gathered edits to the manifest and gives files back. Tried again later, it goes on where it failed.
     fn commit(&mut self) -> Result<(), Trouble> {
-        if self.edits.is_empty() {
-            return Ok(());
+        if !self.edits.is_empty() {
+            self.shared.wait_for_log()?;
+            self.write_edits()?;
+            self.trims = true;
         }
-        self.shared.wait_for_log()?;
+        while let Some(number) = self.obsolete.last().copied() {
+            let path = segment::path(&self.shared.directory, number);
+            self.shared.files.remove(&path).doing("remove", &path)?;
+            self.obsolete.pop();
+        }
+        if std::mem::take(&mut self.trims) {
+            self.shared.log.trim(self.log_start)?;
+        }
+        Ok(())
+    }
+
+    fn write_edits(&mut self) -> Result<(), Trouble> {
         let (files, directory) = (&*self.shared.files, &self.shared.directory);
         if self.anew {
             self.manifest.rewrite(files, directory, &self.edits)?;
@@ -221,11 +237,6 @@ impl Mover {
         self.shared
             .manifest_bytes
             .store(self.manifest.length(), std::sync::atomic::Ordering::Relaxed);
-        for number in std::mem::take(&mut self.obsolete) {
-            let path = segment::path(directory, number);
-            files.remove(&path).doing("remove", &path)?;
-        }
-        self.shared.log.trim(self.log_start)?;
         Ok(())
     }
 }

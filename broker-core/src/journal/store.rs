@@ -76,15 +76,21 @@ impl JournalStore {
             .doing("create", directory)?;
         let mut index = Index::default();
         let mut log_start = 0;
-        let manifest = Manifest::open(&*files, directory, &mut |edit| {
+        let mut manifest = Manifest::open(&*files, directory, &mut |edit| {
             if let Edit::LogStart(file) = edit {
                 log_start = file;
             }
             index.edit(edit);
         })?;
         index.count_references();
-        check_segments(&*files, directory, &index)?;
-        let replayed = replay(&*log, log_start, &mut index)?;
+        let replayed = check_segments(&*files, directory, &index)
+            .and_then(|()| replay(&*log, log_start, &mut index));
+        let replayed = match (replayed, manifest.doubt()) {
+            // Something is missing for which it may have had a word, or no crash explains it.
+            (Err(_) | Ok(Replayed { clean: true, .. }), Some(damage)) => return Err(damage),
+            (replayed, _) => replayed?,
+        };
+        manifest.cut_off()?;
         let next_segment = remove_leftovers(&*files, directory, &index)?;
         let known_epoch = index.next_epoch();
         if !replayed.clean {
