@@ -138,7 +138,8 @@ pub trait Log: Send + Sync {
     /// The file was trimmed or cannot be read.
     fn read(&self, at: LogPosition, buffer: &mut [u8]) -> Result<(), Error>;
 
-    /// Files below `to_file` are not needed any more, not even after a crash. Waits for the disk.
+    /// Files below `to_file` are not needed any more, not even after a crash. Waits for the disk. What a full disk does
+    /// not allow is tried again the next time.
     ///
     /// # Errors
     /// They cannot be renamed or removed.

@@ -177,7 +177,8 @@ impl Files {
         Ok(())
     }
 
-    /// Takes the files below `to` out of the log, and uses them again or removes them.
+    /// Takes the files below `to` out of the log, and uses them again or removes them. What a full disk does not allow
+    /// is left for the next time.
     pub(super) fn trim(&self, to: u64) -> Result<(), Error> {
         let mut ready = self.ready.lock();
         let to = to.min(ready.active);
@@ -189,17 +190,26 @@ impl Files {
         let mut renamed = Vec::new();
         while let Some(number) = ready.old.first().copied() {
             let free = ready.free() + renamed.len() as u64;
-            if ready.files.len() + renamed.len() < self.spare {
-                renamed.push(self.recycle(number, free)?);
+            let given_back = if ready.files.len() + renamed.len() < self.spare {
+                self.recycle(number, free).map(|file| renamed.push(file))
             } else {
-                self.remove(number)?;
+                self.file_system.remove(&self.path(number))
+            };
+            match given_back {
+                Ok(()) => _ = ready.old.remove(&number),
+                Err(error) if is_full(&error) => break,
+                Err(error) => return Err(self.failed("give back", number, &error)),
             }
-            ready.old.remove(&number);
         }
-        if !renamed.is_empty() {
-            self.sync_directory()
-                .map_err(|error| self.failed("rename", ready.free(), &error))?;
-            ready.files.extend(renamed);
+        if renamed.is_empty() {
+            return Ok(());
+        }
+        match self.sync_directory() {
+            Ok(()) => ready.files.extend(renamed),
+            // They may not be written to under names that a power cut takes back: they are made ready when their number
+            // comes.
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(self.failed("rename", ready.free(), &error)),
         }
         Ok(())
     }
@@ -229,10 +239,11 @@ impl Files {
 
     /// Gives the file the size that files have.
     fn fit(&self, file: &dyn File) -> io::Result<()> {
-        if file.length()? > self.size {
-            file.truncate(self.size)?;
-        }
-        match file.allocate(self.size) {
+        let cut = match file.length()? > self.size {
+            true => file.truncate(self.size),
+            false => Ok(()),
+        };
+        match cut.and_then(|()| file.allocate(self.size)) {
             Err(error) if !is_full(&error) => Err(error),
             _ => Ok(()),
         }
@@ -264,12 +275,10 @@ impl Files {
         }
     }
 
-    fn recycle(&self, number: u64, free: u64) -> Result<Arc<dyn File>, Error> {
+    fn recycle(&self, number: u64, free: u64) -> io::Result<Arc<dyn File>> {
         let (from, to) = (self.path(number), self.path(free));
-        let renamed = self.file_system.rename(&from, &to);
-        renamed.map_err(|error| self.failed("rename", number, &error))?;
+        self.file_system.rename(&from, &to)?;
         self.reopen(free)
-            .map_err(|error| self.failed("open", free, &error))
     }
 
     fn remove(&self, number: u64) -> Result<(), Error> {
