@@ -19,3 +19,7 @@ mod log_faults;
 mod log_repair;
 #[path = "journal/log_support.rs"]
 mod log_support;
+#[path = "journal/store_faults.rs"]
+mod store_faults;
+#[path = "journal/store_script.rs"]
+mod store_script;

@@ -62,7 +62,8 @@ struct Unsynced {
 /// A change of names that was not synced.
 enum Change {
     Created(PathBuf),
-    Renamed(PathBuf, PathBuf),
+    /// From, to, and the name that the file has now which stood there.
+    Renamed(PathBuf, PathBuf, Option<PathBuf>),
     /// With the name that the file has now.
     Removed(PathBuf, PathBuf),
 }
@@ -70,7 +71,7 @@ enum Change {
 impl Change {
     fn directory(&self) -> Option<&Path> {
         match self {
-            Self::Created(path) | Self::Renamed(path, _) | Self::Removed(path, _) => path.parent(),
+            Self::Created(path) | Self::Renamed(path, ..) | Self::Removed(path, _) => path.parent(),
         }
     }
 }
@@ -105,6 +106,16 @@ impl FaultyDisk {
     /// What they were.
     pub fn operations(&self) -> Vec<String> {
         self.lock().operations.clone()
+    }
+
+    /// The operation of this number, if it came to that.
+    pub fn operation(&self, number: usize) -> Option<String> {
+        self.lock().operations.get(number).cloned()
+    }
+
+    /// Whether everything fails now.
+    pub fn has_crashed(&self) -> bool {
+        self.lock().crashed
     }
 
     /// Nothing goes wrong any more; what was written is there, as after the end of a process.
@@ -180,7 +191,12 @@ impl State {
         for change in self.names.split_off(kept).into_iter().rev() {
             match change {
                 Change::Created(path) => fs::remove_file(path).unwrap(),
-                Change::Renamed(from, to) => fs::rename(to, from).unwrap(),
+                Change::Renamed(from, to, replaced) => {
+                    fs::rename(&to, from).unwrap();
+                    if let Some(hidden) = replaced {
+                        fs::rename(hidden, to).unwrap();
+                    }
+                }
                 Change::Removed(path, hidden) => fs::rename(hidden, path).unwrap(),
             }
         }
@@ -209,7 +225,7 @@ impl Change {
     /// It cannot be undone any more.
     fn settle(self) -> io::Result<()> {
         match self {
-            Self::Removed(_, hidden) => fs::remove_file(hidden),
+            Self::Removed(_, hidden) | Self::Renamed(.., Some(hidden)) => fs::remove_file(hidden),
             Self::Created(_) | Self::Renamed(..) => Ok(()),
         }
     }
@@ -220,12 +236,12 @@ fn name(path: &Path) -> String {
 }
 
 impl FaultyDisk {
-    fn hide(state: &mut State, path: &Path) -> io::Result<()> {
+    /// Takes a file away, so that it can come back.
+    fn hide(state: &mut State, path: &Path) -> io::Result<PathBuf> {
         state.hidden += 1;
         let hidden = path.with_file_name(format!(".removed-{}", state.hidden));
         fs::rename(path, &hidden)?;
-        state.names.push(Change::Removed(path.to_owned(), hidden));
-        Ok(())
+        Ok(hidden)
     }
 }
 
@@ -253,20 +269,22 @@ impl FileSystem for FaultyDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.check(format!("rename {} to {}", name(from), name(to)))?;
-        if to.exists() {
-            Self::hide(&mut state, to)?;
-        }
+        let replaced = match to.exists() {
+            true => Some(Self::hide(&mut state, to)?),
+            false => None,
+        };
         fs::rename(from, to)?;
-        state
-            .names
-            .push(Change::Renamed(from.to_owned(), to.to_owned()));
+        let (from, to) = (from.to_owned(), to.to_owned());
+        state.names.push(Change::Renamed(from, to, replaced));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.check(format!("remove {}", name(path)))?;
-        Self::hide(&mut state, path)
+        let hidden = Self::hide(&mut state, path)?;
+        state.names.push(Change::Removed(path.to_owned(), hidden));
+        Ok(())
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
