@@ -192,16 +192,21 @@ impl Manifest {
     /// Adds edits as one record that survives a power cut once this returns.
     pub(super) fn append(&mut self, edits: &[Edit]) -> Result<(), Trouble> {
         let record = encode(edits, self.records)?;
-        let written = self.file.write_at(&[&record], self.length);
-        if let Err(error) = written {
+        if let Err(trouble) = self.put(&record) {
             // Should this be the end, the next start must not wonder at half a record.
-            _ = self.file.truncate(self.length);
-            return Err(error).doing("write", &self.path);
+            let cut = self.file.truncate(self.length);
+            _ = cut.and_then(|()| self.file.sync());
+            return Err(trouble);
         }
-        self.file.sync().doing("sync", &self.path)?;
         self.length += record.len() as u64;
         self.records += 1;
         Ok(())
+    }
+
+    fn put(&self, record: &[u8]) -> Result<(), Trouble> {
+        let written = self.file.write_at(&[record], self.length);
+        written.doing("write", &self.path)?;
+        self.file.sync().doing("sync", &self.path)
     }
 
     /// Whether it has grown so much that it should be written anew. Where segments are small, so are manifests.
