@@ -335,6 +335,15 @@ impl Index {
         epochs.max().map_or(0, |highest| highest.saturating_add(1))
     }
 
+    /// Forgets the delivery counts of messages that are gone: the manifest is not told of each.
+    pub(super) fn forget_old_counts(&mut self) {
+        for state in self.queues.values_mut() {
+            let mut counts = std::mem::take(&mut state.counts);
+            counts.retain(|position, _| state.contains(*position));
+            state.counts = counts;
+        }
+    }
+
     /// Flags every message as one that may have been delivered before.
     pub(super) fn flag_all(&mut self) {
         for state in self.queues.values_mut() {

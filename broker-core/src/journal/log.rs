@@ -138,6 +138,13 @@ pub trait Log: Send + Sync {
     /// The file was trimmed or cannot be read.
     fn read(&self, at: LogPosition, buffer: &mut [u8]) -> Result<(), Error>;
 
+    /// Makes what the follower was told survive a power cut where completed tickets do not promise that. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// What the disk holds is unknown then.
+    fn sync_written(&self) -> Result<(), Error>;
+
     /// Files below `to_file` are not needed any more, not even after a crash. Waits for the disk. What a full disk does
     /// not allow is tried again the next time.
     ///

@@ -76,6 +76,11 @@ impl Mover {
     pub(super) fn checkpoint(&mut self, full: &[u64]) -> Result<(), Trouble> {
         // What a full disk interrupted.
         self.commit()?;
+        if self.shared.index.lock().died {
+            // They give room, which what follows may need.
+            self.install(None, &[], &[]);
+            self.commit()?;
+        }
         let sparse = sparse_segments(&self.shared);
         let mut places: Vec<Place> = sparse.iter().copied().map(Place::Segment).collect();
         places.extend(full.iter().copied().map(Place::Log));
@@ -335,6 +340,10 @@ impl Shared {
             if Arc::strong_count(&durable) == 1 {
                 break;
             }
+            if let Some(reason) = self.log.blocked().filter(|_| self.is_closing()) {
+                self.set_waiting(false);
+                return Err(Trouble::Full(reason));
+            }
             durable
                 .changed
                 .wait_for(&mut reached, super::shared::LOOK_AGAIN);
@@ -342,6 +351,9 @@ impl Shared {
         let done = *reached;
         drop(reached);
         self.set_waiting(false);
-        if done { Ok(()) } else { Err(ended()) }
+        match done {
+            true => Ok(self.log.sync_written()?),
+            false => Err(ended()),
+        }
     }
 }

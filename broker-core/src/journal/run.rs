@@ -81,8 +81,11 @@ pub(super) struct Run {
     pub(super) dirty: bool,
 }
 
-/// A run in the log does not grow over a gap of more positions than this: it would pay a bit for each of them.
-const WIDEST_GAP: u64 = 64 * 1024;
+/// A run does not spread over more positions than this for each of its messages, and some: it may pay a bit for each
+/// position.
+const SPAN_OF_ONE: u64 = 64;
+/// See [`SPAN_OF_ONE`].
+const FREE_SPAN: u64 = 4096;
 
 /// Room for blocks that an empty run keeps.
 const KEPT_BLOCKS: usize = 64;
@@ -122,10 +125,11 @@ impl Run {
 
     /// Whether a block may join this run.
     pub(super) fn takes(&self, place: Place, header: &BlockHeader) -> bool {
-        self.place == place
-            && (self.blocks.is_empty()
-                || header.first <= self.last.saturating_add(WIDEST_GAP)
-                    && header.last.saturating_add(WIDEST_GAP) >= self.first)
+        if self.place != place || self.blocks.is_empty() {
+            return self.place == place;
+        }
+        let span = self.last.max(header.last) - self.first.min(header.first);
+        span <= FREE_SPAN + SPAN_OF_ONE * (u64::from(self.count) + u64::from(header.count))
     }
 
     /// Adds a block whose messages are all alive. `positions` are needed where the block is not dense.

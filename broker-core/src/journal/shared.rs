@@ -130,6 +130,8 @@ impl Shared {
         let mut chores = self.chores.lock();
         let new = chores.blocked.is_some() != reason.is_some();
         chores.blocked = reason;
+        drop(chores);
+        self.changed.notify_all();
         new
     }
 
@@ -148,10 +150,21 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Whether the journal is being closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.chores.lock().closing
+    }
+
     /// Waits until there is room for another file of the log.
     fn wait_for_room(&self) {
         let mut chores = self.chores.lock();
-        while chores.full.len() > MOST_FULL_FILES && !chores.waiting && !chores.closing {
+        // While the mover has no room on the disk the log goes on as far as it has some itself: what it says may be that
+        // messages were settled.
+        while chores.full.len() > MOST_FULL_FILES
+            && !chores.waiting
+            && !chores.closing
+            && chores.blocked.is_none()
+        {
             self.changed.wait(&mut chores);
         }
     }

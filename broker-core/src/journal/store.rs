@@ -93,6 +93,7 @@ impl JournalStore {
         manifest.cut_off()?;
         let next_segment = remove_leftovers(&*files, directory, &index)?;
         let known_epoch = index.next_epoch();
+        index.forget_old_counts();
         if !replayed.clean {
             index.flag_all();
         }

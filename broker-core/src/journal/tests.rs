@@ -109,6 +109,10 @@ impl Log for MemoryLog {
         Ok(())
     }
 
+    fn sync_written(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn trim(&self, to_file: u64) -> Result<(), Error> {
         let mut files = self.files.lock();
         let kept = files.split_off(&to_file);

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    store::{Completion, FailureHook, GroupCommit, SyncWhen, Ticket},
+    store::{Completion, Durability, FailureHook, GroupCommit, SyncWhen, Ticket},
 };
 
 /// The name of the writer thread.
@@ -148,6 +148,13 @@ impl Log for FileLog {
 
     fn read(&self, at: LogPosition, buffer: &mut [u8]) -> Result<(), Error> {
         self.files.read(at, buffer)
+    }
+
+    fn sync_written(&self) -> Result<(), Error> {
+        match self.options.durability {
+            Durability::Sync => Ok(()),
+            Durability::Interval(_) | Durability::None => self.files.sync(),
+        }
     }
 
     fn trim(&self, to_file: u64) -> Result<(), Error> {
