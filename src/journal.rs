@@ -104,7 +104,9 @@ fn counted(statistics: &Statistics, names: &[(QueueId, String)]) -> String {
     let _ = writeln!(
         text,
         "log: files {} to {}, {} bytes",
-        log.first, log.active, log.bytes
+        log.first.max(1),
+        log.active,
+        log.bytes
     );
     let garbage = statistics
         .segment_bytes

@@ -1,7 +1,7 @@
 //! One connection's task: moves bytes between a socket and the state machine in [`crate::protocol`].
 //!
 //! Read as much as there is, do all of it, write once. Buffers belong to the worker thread and not to the connection
-//! ([`Scratch`]); a connection keeps only what could not be used yet: the start of a frame, or output that the socket did
+//! (`Scratch`); a connection keeps only what could not be used yet: the start of a frame, or output that the socket did
 //! not take. Nothing awaits between the socket and the queues.
 
 use std::{

@@ -2,7 +2,7 @@
 //!
 //! Every queue reports what its waiting messages cost in memory, once for each batch of changes. Above the budget,
 //! a queue that is published to forgets what the store can give back, at once and without I/O; what else has to go is
-//! the [evictor's](evictor) work. [Readers](readers) bring back what consumers are about to want. Both sorts of threads
+//! the evictor's work. Readers bring back what consumers are about to want. Both sorts of threads
 //! are started when there is something to do and end when there is not.
 
 mod evictor;
