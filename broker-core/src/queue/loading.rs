@@ -7,6 +7,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Effects, Entry, Millis, Queue, QueueState, Work,
+    lane::Lane,
     page::{Load, cost},
     page_in::Damage,
     page_out::{PageOut, PagedOut, Spilling},
@@ -153,7 +154,7 @@ impl Queue {
             return false;
         }
         let over = self.pager.is_over();
-        if state.is_long(over) {
+        if state.lane.is_long(self.pager.chunk(), over) {
             let how = PageOut {
                 readable: self.readable(state),
                 keep: self.pager.chunk(),
@@ -258,18 +259,18 @@ fn get(state: &mut QueueState, no_ack: bool, now: Millis, effects: &mut Effects)
     }
 }
 
-impl QueueState {
+impl Lane {
     /// Whether it is worth the while to page out behind the front: when memory is short, what is more than a chunk; and
     /// in a queue that has far more on disk anyway, what would only have to be paged out later, when it has left the
     /// processor's cache.
-    fn is_long(&self, over: bool) -> bool {
+    fn is_long(&self, chunk: usize, over: bool) -> bool {
         match &self.pages {
             Some(pages) => {
                 let tail = cost(pages.tail.len(), pages.tail_bytes);
-                let far = cost(pages.count, pages.bytes) > FAR * self.chunk;
-                (over || far) && tail > self.chunk / 4
+                let far = cost(pages.count, pages.bytes) > FAR * chunk;
+                (over || far) && tail > chunk / 4
             }
-            None => over && cost(self.ready.len(), self.ready_bytes) > 2 * self.chunk,
+            None => over && cost(self.ready.len(), self.ready_bytes) > 2 * chunk,
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod entry;
 pub mod expiries;
 mod idle;
 pub mod incoming_bindings;
+pub mod lane;
 pub mod limits;
 mod loading;
 pub mod page;
@@ -40,9 +41,7 @@ pub use self::{
     page_out::Spilling,
     state::QueueState,
 };
-use self::{
-    configuration::Configuration, dying::Dying, idle::Idle, limits::Limits, state::Garbage,
-};
+use self::{configuration::Configuration, dying::Dying, idle::Idle, lane::Garbage, limits::Limits};
 use crate::{
     message::Message,
     paging::Pager,

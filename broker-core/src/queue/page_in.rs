@@ -10,6 +10,8 @@ use std::sync::Arc;
 use super::{
     effects::Effects,
     entry::{Entry, Millis},
+    lane::Lane,
+    limits::Limits,
     page::{Load, Loaded, Page, Pages, cost},
     state::QueueState,
 };
@@ -18,14 +20,14 @@ use crate::store::{Backlog, Position};
 /// Why nothing can be loaded.
 pub type Damage = Arc<str>;
 
-impl QueueState {
+impl Lane {
     /// Leaves the places up to `last` alone: the store still knows something of them.
-    pub fn begin_behind(&mut self, last: Position) {
+    pub(super) fn begin_behind(&mut self, last: Position) {
         self.next_position = self.next_position.max(last.saturating_add(1));
     }
 
     /// Takes over at start what the store holds, without reading it.
-    pub fn recover(&mut self, backlog: &Backlog) {
+    pub(super) fn recover(&mut self, backlog: &Backlog) {
         self.begin_behind(backlog.last);
         let page = Page::of_backlog(backlog);
         self.ready_bytes += page.bytes;
@@ -34,7 +36,7 @@ impl QueueState {
     }
 
     /// Why the queue cannot deliver, if so.
-    pub fn damage(&self) -> Option<&Damage> {
+    pub(super) fn damage(&self) -> Option<&Damage> {
         self.pages.as_ref()?.damage.as_ref()
     }
 
@@ -47,44 +49,29 @@ impl QueueState {
         }
     }
 
-    /// Whether the front lies on disk and may have expired.
-    pub(super) fn page_expires(&self, now: Millis) -> bool {
-        let first = self.pages.as_ref().and_then(|pages| pages.first());
-        self.front().is_none() && first.is_some_and(|page| page.expires(&self.limits) <= now)
-    }
-
-    /// Asks for the next load if consumers are about to run out of messages.
-    pub(super) fn read_ahead(&mut self, delivered: bool, effects: &mut Effects) {
-        let Some(pages) = &self.pages else { return };
-        let front = cost(self.ready.len(), pages.front_bytes);
-        if front < self.chunk && (delivered || self.consumers.can_take()) {
-            self.ask_for_load(effects);
-        }
-    }
-
-    /// Asks for the next load, if there is something to load and nobody does.
-    pub(super) fn ask_for_load(&mut self, effects: &mut Effects) {
+    /// Notes that the next load is asked for. False if there is nothing to load or somebody does so.
+    fn begin_loading(&mut self) -> bool {
         if self.loadable().is_none() {
-            return;
+            return false;
         }
-        if let Some(pages) = &mut self.pages {
-            pages.loading = Some(self.epoch);
-            effects.load = true;
-        }
+        let epoch = self.epoch;
+        self.pages.as_mut().is_some_and(|pages| {
+            pages.loading = Some(epoch);
+            true
+        })
     }
 
-    /// Leaves what is too much for the queue, and lies on disk, to the reader threads.
-    pub(super) fn leave_excess(&mut self, effects: &mut Effects) {
-        if std::mem::take(&mut effects.excess) {
-            self.ask_for_load(effects);
-        }
+    /// Whether the front lies on disk and may have expired.
+    pub(super) fn page_expires(&self, limits: &Limits, now: Millis) -> bool {
+        let first = self.pages.as_ref().and_then(|pages| pages.first());
+        self.front().is_none() && first.is_some_and(|page| page.expires(limits) <= now)
     }
 
     /// What to read next. `None` when nothing lies on disk.
     ///
     /// # Errors
     /// Why that cannot be read, found out earlier.
-    pub fn next_load(&self) -> Result<Option<Load>, Damage> {
+    pub(super) fn next_load(&self, chunk: usize) -> Result<Option<Load>, Damage> {
         let Some(pages) = &self.pages else {
             return Ok(None);
         };
@@ -96,13 +83,13 @@ impl QueueState {
             from: page.first,
             to: page.last,
             source: page.source.clone(),
-            most_bytes: self.chunk,
+            most_bytes: chunk,
         }))
     }
 
     /// Puts what was read at the end of the resident front, if it is what comes next. The caller makes room and
     /// dispatches. `loaded` keeps what is not needed, to be dropped without the lock.
-    pub fn loaded(&mut self, loaded: &mut Loaded) {
+    pub(super) fn loaded(&mut self, loaded: &mut Loaded) {
         let Some(pages) = &mut self.pages else { return };
         pages.finish_loading(loaded.epoch);
         if loaded.epoch != self.epoch {
@@ -135,9 +122,8 @@ impl QueueState {
         }
     }
 
-    /// Notes that what was to be loaded in `epoch` cannot be read: consumers are cancelled, for their queue has come to
-    /// its end. Says whether that is news.
-    pub fn fail(&mut self, epoch: u64, text: &str) -> bool {
+    /// Notes that what was to be loaded in `epoch` cannot be read. Says whether that is news.
+    pub(super) fn fail(&mut self, epoch: u64, text: &str) -> bool {
         let Some(pages) = &mut self.pages else {
             return false;
         };
@@ -146,12 +132,11 @@ impl QueueState {
             return false;
         }
         pages.damage = Some(text.into());
-        self.cancel_consumers();
         true
     }
 
     /// What the messages cost that wait in memory.
-    pub fn resident(&self) -> usize {
+    pub(super) fn resident(&self) -> usize {
         let (count, bytes) = (self.ready.len() + self.returned.len(), self.ready_bytes);
         match &self.pages {
             None => cost(count, bytes),
@@ -159,6 +144,80 @@ impl QueueState {
                 cost(count + pages.tail.len(), bytes.saturating_sub(pages.bytes)) + pages.held()
             }
         }
+    }
+}
+
+impl QueueState {
+    /// Leaves the places up to `last` alone: the store still knows something of them.
+    pub fn begin_behind(&mut self, last: Position) {
+        self.lane.begin_behind(last);
+    }
+
+    /// Takes over at start what the store holds, without reading it.
+    pub fn recover(&mut self, backlog: &Backlog) {
+        self.lane.recover(backlog);
+    }
+
+    /// Why the queue cannot deliver, if so.
+    pub fn damage(&self) -> Option<&Damage> {
+        self.lane.damage()
+    }
+
+    /// Whether the front lies on disk and may have expired.
+    pub(super) fn page_expires(&self, now: Millis) -> bool {
+        self.lane.page_expires(&self.limits, now)
+    }
+
+    /// Asks for the next load if consumers are about to run out of messages.
+    pub(super) fn read_ahead(&mut self, delivered: bool, effects: &mut Effects) {
+        let Some(pages) = &self.lane.pages else {
+            return;
+        };
+        let front = cost(self.lane.ready.len(), pages.front_bytes);
+        if front < self.chunk && (delivered || self.consumers.can_take()) {
+            self.ask_for_load(effects);
+        }
+    }
+
+    /// Asks for the next load, if there is something to load and nobody does.
+    pub(super) fn ask_for_load(&mut self, effects: &mut Effects) {
+        effects.load |= self.lane.begin_loading();
+    }
+
+    /// Leaves what is too much for the queue, and lies on disk, to the reader threads.
+    pub(super) fn leave_excess(&mut self, effects: &mut Effects) {
+        if std::mem::take(&mut effects.excess) {
+            self.ask_for_load(effects);
+        }
+    }
+
+    /// What to read next. `None` when nothing lies on disk.
+    ///
+    /// # Errors
+    /// Why that cannot be read, found out earlier.
+    pub fn next_load(&self) -> Result<Option<Load>, Damage> {
+        self.lane.next_load(self.chunk)
+    }
+
+    /// Puts what was read at the end of the resident front, if it is what comes next. The caller makes room and
+    /// dispatches. `loaded` keeps what is not needed, to be dropped without the lock.
+    pub fn loaded(&mut self, loaded: &mut Loaded) {
+        self.lane.loaded(loaded);
+    }
+
+    /// Notes that what was to be loaded in `epoch` cannot be read: consumers are cancelled, for their queue has come to
+    /// its end. Says whether that is news.
+    pub fn fail(&mut self, epoch: u64, text: &str) -> bool {
+        let news = self.lane.fail(epoch, text);
+        if news {
+            self.cancel_consumers();
+        }
+        news
+    }
+
+    /// What the messages cost that wait in memory.
+    pub fn resident(&self) -> usize {
+        self.lane.resident()
     }
 }
 

@@ -12,6 +12,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     entry::Entry,
+    lane::Lane,
     page::{Page, Pages, Source, cost},
     page_in::body_bytes,
     state::QueueState,
@@ -68,10 +69,10 @@ enum Run {
     Spill(usize),
 }
 
-impl QueueState {
+impl Lane {
     /// Pages out one run. The messages go to `forgotten`, to be freed without the lock.
-    pub fn page_out(&mut self, how: PageOut, forgotten: &mut Vec<Entry>) -> PagedOut {
-        if self.deleted || !self.split(how) {
+    pub(super) fn page_out(&mut self, how: PageOut, forgotten: &mut Vec<Entry>) -> PagedOut {
+        if !self.split(how) {
             return PagedOut::Nothing;
         }
         let (bound, taken) = (self.bound(), self.taken);
@@ -105,7 +106,11 @@ impl QueueState {
 
     /// Notes that messages are in the spill now, or could not be written. What is to be dropped without the lock is
     /// given back.
-    pub fn spilled(&mut self, entries: &Arc<Vec<Entry>>, block: Block) -> Option<Arc<Block>> {
+    pub(super) fn spilled(
+        &mut self,
+        entries: &Arc<Vec<Entry>>,
+        block: Block,
+    ) -> Option<Arc<Block>> {
         let block = Arc::new(block);
         match &mut self.pages {
             Some(pages) => pages.spilled(entries, block),
@@ -148,6 +153,22 @@ impl QueueState {
             fits
         });
         fits.count()
+    }
+}
+
+impl QueueState {
+    /// Pages out one run. The messages go to `forgotten`, to be freed without the lock.
+    pub fn page_out(&mut self, how: PageOut, forgotten: &mut Vec<Entry>) -> PagedOut {
+        if self.deleted {
+            return PagedOut::Nothing;
+        }
+        self.lane.page_out(how, forgotten)
+    }
+
+    /// Notes that messages are in the spill now, or could not be written. What is to be dropped without the lock is
+    /// given back.
+    pub fn spilled(&mut self, entries: &Arc<Vec<Entry>>, block: Block) -> Option<Arc<Block>> {
+        self.lane.spilled(entries, block)
     }
 }
 

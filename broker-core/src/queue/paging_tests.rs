@@ -241,7 +241,7 @@ impl Scene {
             .map(|_| self.message(persistent, expires))
             .collect();
         for message in &messages {
-            let position = self.state.next_position;
+            let position = self.state.lane.next_position;
             let one = std::iter::once(message.clone());
             let (now, effects) = (self.now, &mut self.effects);
             self.state.publish(one, now, effects, &mut Vec::new());
@@ -345,8 +345,8 @@ impl Scene {
         self.settle();
         let (reserved, unacked) = (self.reserved.len(), self.unacked.len());
         let returned = self.model.returned.len();
-        let late = self.state.ready.iter();
-        let late = late.filter(|e| e.position <= self.state.taken).count();
+        let late = self.state.lane.ready.iter();
+        let late = late.filter(|e| e.position <= self.state.lane.taken).count();
         let before = self.effects.operations.len();
         let count = self.state.purge(&mut self.effects, &mut Garbage::default());
         let records = self.effects.operations.len() - before;
@@ -418,7 +418,7 @@ impl Scene {
                 front,
                 spill,
             } => self.page_out(PageOut {
-                readable: readable.index(self.state.next_position as usize) as u64,
+                readable: readable.index(self.state.lane.next_position as usize) as u64,
                 keep,
                 front,
                 spill: if spill {

@@ -1,0 +1,294 @@
+//! The messages of a queue in one order: what was published first comes first.
+//!
+//! Messages lie in two places. `ready` holds those that were never delivered, in publishing order. `returned` holds
+//! those that came back. Whatever came back was once taken from the front of `ready`, so all of `returned` precedes all
+//! of `ready`, and a message comes back to its original position without moving the others. Unacknowledged deliveries
+//! are kept by the channels that owe an answer for them.
+//!
+//! When memory is short, and after a start, a part of the lane lies on disk only: behind `ready` come the
+//! [`pages`](super::page), which end in a tail in memory. `page_out.rs` says what may be forgotten, `page_in.rs` how it
+//! comes back. Without pages nothing of that costs anything.
+//!
+//! A lane knows no limits, no consumers and no time: those are the queue's ([`QueueState`](super::QueueState)).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{
+    effects::Effects,
+    entry::{Entry, Millis, NEVER},
+    limits::Limits,
+    page::Pages,
+};
+use crate::store::{Operation, Position, QueueId, Ticket};
+
+/// Room for messages that an empty lane keeps.
+const KEPT_READY: usize = 16 * 1024;
+
+/// Room for reserved places that a lane keeps.
+const KEPT_RESERVED: usize = 64;
+
+/// One order of messages, and the places in it.
+#[derive(Debug)]
+pub struct Lane {
+    /// What the store knows it by.
+    pub(super) id: QueueId,
+    /// By rising position.
+    pub(super) ready: VecDeque<Entry>,
+    pub(super) returned: BTreeMap<Position, Entry>,
+    /// What follows `ready`, once something lies on disk only.
+    pub(super) pages: Option<Box<Pages>>,
+    /// Moves whenever the first page begins elsewhere than before: what was read under another one is not what comes
+    /// next.
+    pub(super) epoch: u64,
+    /// Bytes of all bodies that wait, on disk or not.
+    pub(super) ready_bytes: usize,
+    pub(super) next_position: Position,
+    /// Places that were set aside and are not taken yet, by rising position.
+    pub(super) reserved: VecDeque<Position>,
+    /// First places of messages whose records went to the store after those of later places, with the ticket that they
+    /// are written with.
+    late: VecDeque<(Position, Ticket)>,
+    /// The latest position that was ever taken out of `ready`. At or before it, what waits has delivered messages
+    /// between it.
+    pub(super) taken: Position,
+}
+
+impl Lane {
+    /// An empty lane, known to the store by this id.
+    pub(super) fn new(id: QueueId) -> Self {
+        Self {
+            id,
+            ready: VecDeque::new(),
+            returned: BTreeMap::new(),
+            pages: None,
+            epoch: 0,
+            ready_bytes: 0,
+            next_position: 1,
+            reserved: VecDeque::new(),
+            late: VecDeque::new(),
+            taken: 0,
+        }
+    }
+
+    /// Messages that wait, on disk or not.
+    pub(super) fn count(&self) -> usize {
+        let paged = self.pages.as_ref().map_or(0, |p| p.count + p.tail.len());
+        self.ready.len() + self.returned.len() + paged
+    }
+
+    /// Messages that lie on disk only.
+    pub(super) fn paged(&self) -> usize {
+        self.pages.as_ref().map_or(0, |pages| pages.count)
+    }
+
+    /// The next place at the end.
+    pub(super) fn take_position(&mut self) -> Position {
+        let position = self.next_position;
+        self.next_position += 1;
+        position
+    }
+
+    /// Sets a place aside.
+    pub(super) fn reserve(&mut self) -> Position {
+        let position = self.take_position();
+        self.reserved.push_back(position);
+        position
+    }
+
+    /// Sets `count` places aside that follow each other, and returns the first.
+    pub(super) fn reserve_row(&mut self, count: usize) -> Position {
+        let first = self.next_position;
+        self.next_position += count as u64;
+        self.reserved.extend(first..self.next_position);
+        first
+    }
+
+    /// Those who reserve insert in the same order, mostly: the place is found at the front.
+    pub(super) fn unreserve(&mut self, position: Position) {
+        if let Ok(index) = self.reserved.binary_search(&position) {
+            self.reserved.remove(index);
+        }
+        if self.reserved.is_empty() {
+            self.reserved.shrink_to(KEPT_RESERVED);
+        }
+    }
+
+    /// See [`QueueState::note_records`](super::QueueState::note_records).
+    pub(super) fn note_records(
+        &mut self,
+        first: Position,
+        count: usize,
+        ticket: Ticket,
+        durable: impl FnOnce() -> Ticket,
+    ) {
+        if first.saturating_add(count as u64) < self.next_position {
+            self.forget_late(durable());
+            self.late.push_back((first, ticket));
+        }
+    }
+
+    /// How far the store can read without a gap, when it has `written` what is there and its last durable ticket is
+    /// what `durable` says.
+    pub(super) fn readable(
+        &mut self,
+        written: Position,
+        durable: impl FnOnce() -> Ticket,
+    ) -> Position {
+        if self.late.is_empty() {
+            return written;
+        }
+        self.forget_late(durable());
+        let late = self.late.iter().map(|(first, _)| first.saturating_sub(1));
+        late.fold(written, Position::min)
+    }
+
+    fn forget_late(&mut self, durable: Ticket) {
+        self.late.retain(|(_, ticket)| *ticket > durable);
+    }
+
+    /// Puts a message at the end.
+    pub(super) fn push(&mut self, entry: Entry) {
+        let bytes = entry.message.body().len();
+        self.ready_bytes += bytes;
+        match &mut self.pages {
+            None => self.ready.push_back(entry),
+            Some(pages) => {
+                pages.tail_bytes += bytes;
+                pages.tail.push_back(entry);
+            }
+        }
+    }
+
+    /// Puts a message where its position belongs: later ones may have entered since the place was reserved. Nothing is
+    /// paged out beyond a reserved place, so it never belongs into a page.
+    pub(super) fn push_in_order(&mut self, entry: Entry) {
+        let bytes = entry.message.body().len();
+        self.ready_bytes += bytes;
+        let row = match &mut self.pages {
+            None => &mut self.ready,
+            Some(pages) => {
+                pages.tail_bytes += bytes;
+                &mut pages.tail
+            }
+        };
+        if row.back().is_none_or(|last| last.position < entry.position) {
+            row.push_back(entry);
+            return;
+        }
+        let index = row.partition_point(|other| other.position < entry.position);
+        row.insert(index, entry);
+    }
+
+    /// Brings a delivery back to its place.
+    pub(super) fn put_back(&mut self, entry: Entry) {
+        self.ready_bytes += entry.message.body().len();
+        self.returned.insert(entry.position, entry);
+    }
+
+    /// The first message, `None` also when it lies on disk.
+    pub(super) fn front(&self) -> Option<&Entry> {
+        self.returned.values().next().or_else(|| self.ready.front())
+    }
+
+    /// Takes the first message, unless it lies on disk.
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let entry = match self.returned.pop_first() {
+            Some((_, entry)) => entry,
+            None => {
+                let entry = self.ready.pop_front()?;
+                self.taken = self.taken.max(entry.position);
+                if let Some(pages) = &mut self.pages {
+                    pages.front_bytes -= entry.message.body().len();
+                }
+                entry
+            }
+        };
+        self.ready_bytes -= entry.message.body().len();
+        Some(entry)
+    }
+
+    /// Gives memory back that an empty lane does not need.
+    pub(super) fn shrink(&mut self) {
+        if self.ready.is_empty() && self.ready.capacity() > KEPT_READY {
+            self.ready = VecDeque::new();
+        }
+    }
+
+    /// When the message at the front expires, if there is one that does. If it lies on disk, the moment at which it has
+    /// to be looked at.
+    pub(super) fn next_expiry(&self, limits: &Limits) -> Option<Millis> {
+        let next = match self.front() {
+            Some(entry) => limits.expiry(entry),
+            None => self.loadable()?.expires(limits),
+        };
+        (next != NEVER).then_some(next)
+    }
+
+    /// Takes everything that waits out of the lane, and with `durable` out of the store. Its memory goes to `garbage`.
+    pub(super) fn purge(&mut self, durable: bool, effects: &mut Effects, garbage: &mut Garbage) {
+        let returned = self.returned.values();
+        let settled = returned.filter_map(|entry| entry.settlement(self.id));
+        effects.operations.extend(settled);
+        if durable {
+            self.settle_ready(effects);
+        }
+        self.clear(garbage);
+    }
+
+    /// Forgets everything that waits. Its memory goes to `garbage`.
+    pub(super) fn clear(&mut self, garbage: &mut Garbage) {
+        garbage.ready = std::mem::take(&mut self.ready);
+        garbage.returned = std::mem::take(&mut self.returned);
+        garbage.pages = self.pages.take();
+        self.epoch += 1;
+        self.ready_bytes = 0;
+    }
+
+    /// Takes everything that was never delivered out of the store. Up to the latest place that was ever delivered,
+    /// that is message by message (few came late to reserved places there); behind it everything waits here but what
+    /// is to take a reserved place, so it is one range and one more for each of those.
+    fn settle_ready(&mut self, effects: &mut Effects) {
+        let late = self.ready.partition_point(|e| e.position <= self.taken);
+        let settled = self.ready.iter().take(late);
+        effects
+            .operations
+            .extend(settled.filter_map(|e| e.settlement(self.id)));
+        let Some(last) = self.last_position().filter(|&last| last > self.taken) else {
+            return;
+        };
+        let mut range = |from, to| {
+            if from <= to {
+                let queue = self.id;
+                let range = Operation::SettleRange { queue, from, to };
+                effects.operations.push(range);
+            }
+        };
+        let mut from = self.taken + 1;
+        if let Some(first) = self.ready.get(late) {
+            from = from.max(first.position);
+        }
+        for &place in &self.reserved {
+            if (from..=last).contains(&place) {
+                range(from, place.saturating_sub(1));
+                from = place + 1;
+            }
+        }
+        range(from, last);
+    }
+
+    /// The last place of all that was never delivered.
+    fn last_position(&self) -> Option<Position> {
+        let paged = self.pages.as_ref();
+        let tail = paged.and_then(|p| Some(p.tail.back()?.position));
+        tail.or_else(|| paged.and_then(|p| p.last_position()))
+            .or_else(|| Some(self.ready.back()?.position))
+    }
+}
+
+/// Messages that were taken out in bulk; dropping it gives their memory back.
+#[derive(Debug, Default)]
+pub struct Garbage {
+    ready: VecDeque<Entry>,
+    returned: BTreeMap<Position, Entry>,
+    pages: Option<Box<Pages>>,
+}
