@@ -6,18 +6,17 @@
 use std::{borrow::Cow, iter, sync::Arc};
 
 use amqp_codec::{
-    AMQPClass, AMQPValue, FieldTable, Properties, Publish, ShortString, delivery_mode, encode,
-    encode_table, parse_table,
+    AMQPClass, FieldTable, Properties, Publish, ShortString, delivery_mode, encode, encode_table,
+    parse_table,
     properties::{is_plain, with_headers},
     protocol::basic::{self, AMQPMethod},
 };
 use broker_core::{
-    arguments,
     exchange::ExchangeKind,
     message::Message,
     permissions::{Operation, Resource},
     queue::Work,
-    vhost::{DIRECT_REPLY_TO, Exchange, Route, Vhost},
+    vhost::{DIRECT_REPLY_TO, Exchange, Route, Vhost, carbon_copies, without_blind_copies},
 };
 
 use super::{
@@ -265,11 +264,10 @@ impl Channel {
 impl Examined<'_> {
     fn read_headers(&mut self, raw: &[u8], properties: &[u8]) -> Result<(), Exception> {
         let mut headers = parse_table(raw)?;
-        for name in ["CC", "BCC"] {
-            self.copies.extend(copies(&headers, name)?);
-        }
+        let copies = carbon_copies(&headers);
+        self.copies = copies.map_err(|error| Exception::of(&error, PUBLISH))?;
         if headers.contains_key("BCC") {
-            headers = without(&headers, "BCC");
+            headers = without_blind_copies(&headers);
             let mut table = Vec::new();
             let mut stripped = Vec::new();
             encode_table(&headers, &mut table)?;
@@ -400,35 +398,4 @@ fn check_user(claimed: &str, user: &str) -> Handled {
     }
     let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
     Err(Exception::precondition_failed(&text, PUBLISH))
-}
-
-/// The routing keys of a CC or BCC header, which must be a list of strings (<https://www.rabbitmq.com/docs/sender-selected>).
-fn copies(headers: &FieldTable, name: &str) -> Result<Vec<String>, Exception> {
-    match headers.inner().get(name) {
-        None => Ok(Vec::new()),
-        Some(AMQPValue::FieldArray(keys)) => {
-            let keys = keys.as_slice().iter();
-            Ok(keys
-                .filter_map(arguments::text)
-                .map(str::to_owned)
-                .collect())
-        }
-        Some(other) => {
-            let kind = arguments::type_name(other);
-            let text =
-                format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
-            Err(Exception::precondition_failed(&text, PUBLISH))
-        }
-    }
-}
-
-fn without(headers: &FieldTable, name: &str) -> FieldTable {
-    let kept = headers
-        .inner()
-        .iter()
-        .filter(|(key, _)| key.as_str() != name);
-    let kept: std::collections::BTreeMap<_, _> = kept
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    kept.into()
 }

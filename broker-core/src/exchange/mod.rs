@@ -49,6 +49,11 @@ impl ExchangeKind {
         }
     }
 
+    /// Whether messages are matched by their headers and not by their routing key.
+    pub fn looks_at_headers(self) -> bool {
+        self == Self::Headers
+    }
+
     /// The name that clients use for it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -95,6 +95,20 @@ impl IncomingBindings {
         }
     }
 
+    /// The bindings from one exchange, in no particular order.
+    pub fn of_source(&self, source: &str) -> Vec<BindingKey> {
+        match &self.0 {
+            Bindings::Few(few) => {
+                let of_source = few.iter().filter(|key| *key.source == *source);
+                of_source.cloned().collect()
+            }
+            Bindings::Many(index) => {
+                let found = index.by_source.get_key_value(source);
+                found.map_or_else(Vec::new, |(source, by_key)| keys(source, by_key).collect())
+            }
+        }
+    }
+
     /// Removes a binding, if it is there, in time that does not depend on how many others there are.
     pub fn remove(&mut self, key: &BindingKey) {
         match &mut self.0 {
@@ -186,15 +200,8 @@ impl Index {
     }
 
     fn keys(&self) -> impl Iterator<Item = BindingKey> {
-        self.by_source.iter().flat_map(|(source, by_key)| {
-            by_key.iter().flat_map(move |(routing_key, tables)| {
-                tables.iter().map(move |arguments| BindingKey {
-                    source: Arc::clone(source),
-                    routing_key: Arc::clone(routing_key),
-                    arguments: arguments.clone(),
-                })
-            })
-        })
+        let by_source = self.by_source.iter();
+        by_source.flat_map(|(source, by_key)| keys(source, by_key))
     }
 
     fn remove_source(&mut self, source: &str) {
@@ -207,6 +214,20 @@ impl Index {
             self.len -= tables.len();
         }
     }
+}
+
+/// The bindings from one exchange.
+fn keys<'a>(
+    source: &'a Arc<str>,
+    by_key: &'a ByRoutingKey,
+) -> impl Iterator<Item = BindingKey> + 'a {
+    by_key.iter().flat_map(move |(routing_key, tables)| {
+        tables.iter().map(move |arguments| BindingKey {
+            source: Arc::clone(source),
+            routing_key: Arc::clone(routing_key),
+            arguments: arguments.clone(),
+        })
+    })
 }
 
 impl FromIterator<BindingKey> for Index {

@@ -332,6 +332,11 @@ impl Destination {
         self.incoming().lock().find(key)
     }
 
+    /// The bindings from the exchange `source` that end here.
+    pub(super) fn bindings_from(&self, source: &str) -> Vec<BindingKey> {
+        self.incoming().lock().of_source(source)
+    }
+
     pub(super) fn remember(&self, key: BindingKey) {
         self.incoming().lock().insert(key);
     }

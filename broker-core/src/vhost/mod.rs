@@ -5,12 +5,14 @@
 
 mod apply;
 mod bindings;
+mod carbon_copies;
 mod dead_letter;
 mod death_header;
 mod default_queue_type;
 mod deletion;
 mod direct_reply;
 mod exchanges;
+mod explain;
 mod fan_out;
 mod permitted;
 mod policies;
@@ -33,8 +35,10 @@ pub(crate) use self::records::vhost_of;
 use self::topology::{Noted, Topology};
 pub use self::{
     bindings::BindingRequest,
+    carbon_copies::{carbon_copies, without_blind_copies},
     direct_reply::{DIRECT_REPLY_TO, ReplyAddress},
     exchanges::{Exchange, ExchangeDeclaration},
+    explain::{Alternate, Explanation, MatchedBinding, Reached, Visit},
     queues::{QueueDeclaration, random_name},
     routing::Route,
     transaction::{Outcome, Settlement, Transaction},

@@ -1,4 +1,7 @@
 //! From an exchange and a routing key to the queues that get the message.
+//!
+//! There is one search, whoever asks: a publisher, a dead letter, or an operator who wants to know why
+//! ([`Vhost::explain`](Vhost::explain)). The latter watches it as a [`Witness`].
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -36,6 +39,18 @@ impl Vhost {
         more_keys: &[String],
         headers: Option<&FieldTable>,
     ) -> Route {
+        self.route_watched(exchange, routing_key, more_keys, headers, &mut Nobody)
+    }
+
+    /// The same, while `witness` watches.
+    pub(super) fn route_watched(
+        &self,
+        exchange: &Arc<Exchange>,
+        routing_key: &str,
+        more_keys: &[String],
+        headers: Option<&FieldTable>,
+        witness: &mut impl Witness,
+    ) -> Route {
         let generation = self.generation();
         let mut search = Search {
             vhost: self,
@@ -44,6 +59,7 @@ impl Vhost {
             queues: Targets::default(),
             exchanges: vec![Arc::clone(exchange)],
             keys: Vec::with_capacity(1 + more_keys.len()),
+            witness,
         };
         search.keys.push(routing_key);
         search.keys.extend(more_keys.iter().map(String::as_str));
@@ -64,6 +80,32 @@ impl Vhost {
             queues: search.queues.list,
         }
     }
+}
+
+/// Is told how the queues of a message are found.
+pub(super) trait Witness {
+    /// The search looks into this exchange now. What follows, up to the next call, concerns it.
+    fn visits(&mut self, exchange: &Arc<Exchange>);
+
+    /// One of the message's keys leads there.
+    fn finds(&mut self, key: &str, destination: &Destination);
+
+    /// Nothing was found, so the alternate exchange of this name is next, if it exists.
+    fn turns_to(&mut self, alternate: &str, exists: bool);
+}
+
+/// Wants to know nothing, and costs nothing.
+struct Nobody;
+
+impl Witness for Nobody {
+    #[inline]
+    fn visits(&mut self, _exchange: &Arc<Exchange>) {}
+
+    #[inline]
+    fn finds(&mut self, _key: &str, _destination: &Destination) {}
+
+    #[inline]
+    fn turns_to(&mut self, _alternate: &str, _exists: bool) {}
 }
 
 /// Below this many targets a look through the list is cheaper than a hash set.
@@ -92,7 +134,7 @@ impl Targets {
     }
 }
 
-struct Search<'a> {
+struct Search<'a, W> {
     vhost: &'a Vhost,
     headers: Option<&'a FieldTable>,
     by_headers: bool,
@@ -100,9 +142,10 @@ struct Search<'a> {
     /// Visited so far and still to visit: exchanges may be bound in circles.
     exchanges: Vec<Arc<Exchange>>,
     keys: Vec<&'a str>,
+    witness: &'a mut W,
 }
 
-impl Search<'_> {
+impl<W: Witness> Search<'_, W> {
     fn run(&mut self) {
         let mut next = 0;
         while let Some(exchange) = self.exchanges.get(next).cloned() {
@@ -111,25 +154,31 @@ impl Search<'_> {
         }
     }
 
-    fn visit(&mut self, exchange: &Exchange) {
-        let mut found = false;
+    fn visit(&mut self, exchange: &Arc<Exchange>) {
+        self.witness.visits(exchange);
         if exchange.name.is_empty() {
-            for key in &self.keys {
-                if let Some(queue) = self.vhost.queue(key) {
-                    self.queues.add(&queue);
-                    found = true;
-                }
-            }
-        } else {
-            found = self.match_table(exchange);
+            self.match_names();
+            return;
         }
-        if !found
-            && !exchange.name.is_empty()
-            && let Some(alternate) = exchange
-                .alternate()
-                .and_then(|name| self.vhost.exchange(&name))
-        {
-            self.enqueue(&alternate);
+        if self.match_table(exchange) {
+            return;
+        }
+        if let Some(name) = exchange.alternate() {
+            let alternate = self.vhost.exchange(&name);
+            self.witness.turns_to(&name, alternate.is_some());
+            if let Some(alternate) = alternate {
+                self.enqueue(&alternate);
+            }
+        }
+    }
+
+    /// The default exchange: every queue is bound to it by its name.
+    fn match_names(&mut self) {
+        for key in &self.keys {
+            if let Some(queue) = self.vhost.queue(key) {
+                self.queues.add(&queue);
+                self.witness.finds(key, &Destination::Queue(queue));
+            }
         }
     }
 
@@ -142,6 +191,7 @@ impl Search<'_> {
         for key in &keys {
             table.route(key, headers, &mut |destination| {
                 found = true;
+                self.witness.finds(key, destination);
                 match destination {
                     Destination::Queue(queue) => self.queues.add(queue),
                     Destination::Exchange(exchange) => self.enqueue(exchange),
