@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::data_dir::DataDir;
 use crate::error::Error;
-use crate::management::Node;
+use crate::management;
 use crate::net::connection::Serving;
 use crate::net::expiries;
 use crate::ports::{House, Ports};
@@ -114,15 +114,8 @@ async fn until_stopped(
 ) -> Result<(), Error> {
     let house = House::new(config, serving.clone(), signals::stopping()?);
     let listening = ports.listen()?;
-    let node = Node {
-        name: config.node_name.clone(),
-        listeners: listening.describe()?,
-        store: config.store.kind(),
-        core: Arc::clone(&serving.broker),
-        clock: serving.clock,
-        loopback_users: config.amqp.loopback_users.clone(),
-    };
-    let router = management_api::router(Arc::new(node));
+    let node = management::node(config, &serving, listening.describe()?);
+    let router = management_api::router(node);
     listening.serve(&house, &router, tls.as_ref())?;
     let certificates = tls.map(|tls| tokio::spawn(tls.watch()));
     let expiries = tokio::spawn(expiries::run(Arc::clone(&serving.broker), serving.clock));

@@ -38,16 +38,31 @@ impl Pattern {
     /// # Errors
     /// It is too long, or no regular expression.
     pub fn compile(text: &str) -> Result<Self, PatternError> {
+        Self::build(text, false)
+    }
+
+    fn build(text: &str, caseless: bool) -> Result<Self, PatternError> {
         if text.len() > MAX_PATTERN_LENGTH {
             return Err(PatternError::TooLong);
         }
-        let regex = RegexBuilder::new(text).backtrack_limit(MATCH_LIMIT).build();
+        let mut builder = RegexBuilder::new(text);
+        builder.backtrack_limit(MATCH_LIMIT);
+        builder.case_insensitive(caseless);
+        let regex = builder.build();
         regex.map(Self).map_err(|error| match error {
             RegexError::ParseError(position, reason) => {
                 PatternError::Invalid(reason.to_string(), position)
             }
             other => PatternError::Invalid(other.to_string(), 0),
         })
+    }
+
+    /// Compiles a pattern that finds letters in either case.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn compile_caseless(text: &str) -> Result<Self, PatternError> {
+        Self::build(text, true)
     }
 
     /// Whether the pattern is found somewhere in `name`. One that takes too long is not found.

@@ -1,55 +1,94 @@
 //! The HTTP API of the broker: what an operator's tools for RabbitMQ ask for, in RabbitMQ's words.
 //!
-//! The crate knows the broker as the trait [`Broker`] only. [`router`] makes the axum router; whoever serves it must
-//! provide the peer's address (`into_make_service_with_connect_info::<SocketAddr>()`), because some users may log in
-//! from this machine only. Names and meanings of fields are those of RabbitMQ's HTTP API reference
-//! (<https://www.rabbitmq.com/docs/http-api-reference>).
+//! [`router`] makes the axum router of a [`Node`]: the broker core, and what is known of the program around it. Whoever
+//! serves the router must provide the peer's address (`into_make_service_with_connect_info::<SocketAddr>()`), because
+//! some users may log in from this machine only. Names and meanings of fields are those of RabbitMQ's HTTP API
+//! reference (<https://www.rabbitmq.com/docs/http-api-reference>).
+//!
+//! The frame: `login.rs` says who sends a request, [`caller`] what they may see and do, `request.rs` what they sent,
+//! [`listing`] answers with one object or with many, [`error`] with what went wrong. On it stand the resources, a file
+//! each, with a function `routes` that says where they are.
 
-mod authentication;
+#![allow(
+    dead_code,
+    reason = "the frame is there before all of the resources that use it"
+)]
+
+mod body;
+mod caller;
 mod error;
+mod listing;
+mod login;
+mod node;
 mod overview;
 mod page;
+mod request;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::get;
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, StatusCode, Uri, uri::PathAndQuery},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tower::{ServiceExt as _, util::MapRequestLayer};
 
-pub use error::Error;
-pub use overview::{Listener, ObjectTotals, Overview, StoreKind};
+pub use self::{
+    error::Error,
+    node::{Clock, Listener, Node, StoreKind},
+};
 
 /// The version of RabbitMQ whose behaviour tools meet here; they choose their requests by it.
 pub const RABBITMQ_VERSION: &str = "4.3.0";
 
-/// What the API asks of the broker.
-pub trait Broker: Send + Sync + 'static {
-    /// Whether this user may use the API from `peer` with this password.
-    fn log_in(&self, user: &str, password: &str, peer: IpAddr) -> bool;
-
-    /// Names and counts of the whole broker, at a cost that does not grow with them.
-    fn overview(&self) -> Overview;
-
-    /// The resources whose alarm is on, in RabbitMQ's words: `disk`, `memory`.
-    fn alarms(&self) -> Vec<&'static str>;
-}
-
 /// What every handler gets.
-pub(crate) type Shared = Arc<dyn Broker>;
+pub(crate) type Shared = Arc<Node>;
 
-/// The whole HTTP interface of `broker`.
-pub fn router(broker: Arc<dyn Broker>) -> Router {
+/// The whole HTTP interface of a broker.
+pub fn router(node: Node) -> Router {
     let api = Router::new()
-        .route("/overview", get(overview::overview))
-        .route("/health/checks/alarms", get(overview::alarms))
-        .fallback(async || Error::NotFound)
-        .method_not_allowed_fallback(async || Error::MethodNotAllowed);
-    Router::new()
+        .merge(overview::routes())
+        .fallback(async || Error::NoSuchPath)
+        .method_not_allowed_fallback(other_method);
+    let all = Router::new()
         .route("/", get(page::index))
         .route("/style.css", get(page::style))
         .nest("/api", api)
-        .fallback(async || Error::NotFound)
-        .with_state(broker)
+        .fallback(async || Error::NoSuchPath)
+        .with_state(Arc::new(node));
+    // Before routes are looked for, and so around all of them.
+    let all = tower::Layer::layer(&MapRequestLayer::new(without_trailing_slash), all);
+    Router::new().fallback_service(all.map_err(|never| match never {}))
+}
+
+/// `OPTIONS` is answered for every path, with the methods that there are in the header `Allow`.
+async fn other_method(method: Method) -> Response {
+    match method {
+        Method::OPTIONS => StatusCode::OK.into_response(),
+        _ => Error::MethodNotAllowed.into_response(),
+    }
+}
+
+/// A slash at the end of a path means nothing (as in RabbitMQ's server, cowboy).
+fn without_trailing_slash(mut request: Request) -> Request {
+    let uri = request.uri();
+    let Some(path) = uri.path().strip_suffix('/').filter(|path| !path.is_empty()) else {
+        return request;
+    };
+    let stripped = match uri.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    let mut parts = uri.clone().into_parts();
+    if let Ok(stripped) = stripped {
+        parts.path_and_query = Some(stripped);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
 }
 
 #[cfg(test)]

@@ -1,59 +1,56 @@
+//! The frame, asked without a socket.
+
 use std::net::SocketAddr;
 
-use axum::body::{Body, to_bytes};
-use axum::extract::connect_info::MockConnectInfo;
-use axum::http::{Method, Request, Response, StatusCode, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use axum::{
+    body::{Body, to_bytes},
+    extract::connect_info::MockConnectInfo,
+    http::{Method, Request, Response, StatusCode, header},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use broker_core::{
+    alarms::Resource, broker::Broker, definitions::MemoryDefinitions, store::MemoryStore,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
 
-#[derive(Default)]
-struct Fake {
-    alarms: Vec<&'static str>,
+const HERE: &str = "127.0.0.1:1";
+const GUEST: Option<&str> = Some("guest:guest");
+
+fn core() -> Arc<Broker> {
+    let store = Arc::new(MemoryStore::new());
+    Broker::start(store, Arc::new(MemoryDefinitions::new()), 0).unwrap()
 }
 
-impl Broker for Fake {
-    fn log_in(&self, user: &str, password: &str, peer: IpAddr) -> bool {
-        user == "guest" && password == "a:b" && peer.is_loopback()
-    }
-
-    fn overview(&self) -> Overview {
-        Overview {
-            node: "leveret@here".into(),
-            cluster_name: "ours".into(),
-            object_totals: ObjectTotals {
-                connections: 1,
-                channels: 2,
-                exchanges: 7,
-                queues: 3,
-                consumers: 4,
-            },
-            listeners: vec![Listener {
-                protocol: "amqp",
-                address: "127.0.0.1:5672".parse().unwrap(),
-            }],
-            store: StoreKind {
-                engine: "journal",
-                durability: "sync",
-                sync_interval: None,
-            },
-        }
-    }
-
-    fn alarms(&self) -> Vec<&'static str> {
-        self.alarms.clone()
+fn node(core: Arc<Broker>) -> Node {
+    Node {
+        core,
+        name: "leveret@here".into(),
+        listeners: vec![Listener {
+            protocol: "amqp",
+            address: "127.0.0.1:5672".parse().unwrap(),
+        }],
+        store: StoreKind {
+            engine: "journal",
+            durability: "sync",
+            sync_interval: None,
+        },
+        loopback_users: vec!["guest".into()],
+        connection_max: 0,
+        data_dir: "/var/lib/leveret".into(),
+        started_at: 0,
+        clock: Arc::new(|| 0),
     }
 }
 
 async fn send(method: Method, path: &str, user: Option<&str>, peer: &str) -> Response<Body> {
-    send_to(Fake::default(), method, path, user, peer).await
+    send_to(core(), method, path, user, peer).await
 }
 
 async fn send_to(
-    broker: Fake,
+    core: Arc<Broker>,
     method: Method,
     path: &str,
     user: Option<&str>,
@@ -61,17 +58,13 @@ async fn send_to(
 ) -> Response<Body> {
     let mut request = Request::builder().method(method).uri(path);
     if let Some(user) = user {
-        request = request.header(
-            header::AUTHORIZATION,
-            format!("Basic {}", STANDARD.encode(user)),
-        );
+        let encoded = STANDARD.encode(user);
+        request = request.header(header::AUTHORIZATION, format!("Basic {encoded}"));
     }
     let peer: SocketAddr = peer.parse().unwrap();
-    let router = router(Arc::new(broker)).layer(MockConnectInfo(peer));
-    router
-        .oneshot(request.body(Body::empty()).unwrap())
-        .await
-        .unwrap()
+    let router = router(node(core)).layer(MockConnectInfo(peer));
+    let request = request.body(Body::empty()).unwrap();
+    router.oneshot(request).await.unwrap()
 }
 
 async fn json_of(response: Response<Body>) -> Value {
@@ -80,26 +73,15 @@ async fn json_of(response: Response<Body>) -> Value {
 
 #[tokio::test]
 async fn the_overview_has_rabbitmqs_fields() {
-    let response = send(
-        Method::GET,
-        "/api/overview",
-        Some("guest:a:b"),
-        "127.0.0.1:1",
-    )
-    .await;
+    let response = send(Method::GET, "/api/overview", GUEST, HERE).await;
     assert_eq!(response.status(), StatusCode::OK);
     let overview = json_of(response).await;
     assert_eq!(overview["product_name"], "Leveret");
     assert_eq!(overview["product_version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(overview["rabbitmq_version"], "4.3.0");
     assert_eq!(overview["node"], "leveret@here");
-    assert_eq!(overview["cluster_name"], "ours");
-    let store = serde_json::json!({"engine": "journal", "durability": "sync"});
+    let store = json!({ "engine": "journal", "durability": "sync" });
     assert_eq!(overview["store"], store);
-    assert_eq!(
-        overview["object_totals"],
-        json!({ "connections": 1, "channels": 2, "exchanges": 7, "queues": 3, "consumers": 4 })
-    );
     assert_eq!(
         overview["listeners"],
         json!([{ "node": "leveret@here", "protocol": "amqp", "ip_address": "127.0.0.1", "port": 5672 }])
@@ -107,82 +89,66 @@ async fn the_overview_has_rabbitmqs_fields() {
 }
 
 #[tokio::test]
-async fn the_alarm_check_is_ok_without_an_alarm() {
-    let response = send(
-        Method::GET,
-        "/api/health/checks/alarms",
-        Some("guest:a:b"),
-        "127.0.0.1:1",
-    )
-    .await;
+async fn the_alarm_check_is_503_and_names_the_alarms() {
+    let path = "/api/health/checks/alarms";
+    let response = send(Method::GET, path, GUEST, HERE).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(json_of(response).await, json!({ "status": "ok" }));
-}
-
-#[tokio::test]
-async fn the_alarm_check_is_503_and_names_the_alarms() {
-    let broker = Fake {
-        alarms: vec!["disk", "memory"],
-    };
-    let (path, user) = ("/api/health/checks/alarms", Some("guest:a:b"));
-    let response = send_to(broker, Method::GET, path, user, "127.0.0.1:1").await;
+    let core = core();
+    core.set_alarm(Resource::Disk, true);
+    core.set_alarm(Resource::Memory, true);
+    let response = send_to(core, Method::GET, path, GUEST, HERE).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(
-        json_of(response).await,
-        json!({
-            "status": "failed",
-            "reason": "There are alarms in effect in the cluster",
-            "alarms": [
-                { "node": "leveret@here", "resource": "disk" },
-                { "node": "leveret@here", "resource": "memory" },
-            ],
-        })
-    );
+    let failed = json_of(response).await;
+    assert_eq!(failed["status"], "failed");
+    assert_eq!(failed["alarms"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn without_good_credentials_the_answer_is_401_with_a_challenge() {
-    for (user, peer) in [
-        (None, "127.0.0.1:1"),
-        (Some("guest"), "127.0.0.1:1"),
-        (Some("guest:wrong"), "127.0.0.1:1"),
-        (Some("guest:a:b"), "192.0.2.1:1"),
-    ] {
-        let response = send(Method::GET, "/api/overview", user, peer).await;
-        assert_eq!(
-            response.status(),
-            StatusCode::UNAUTHORIZED,
-            "{user:?} from {peer}"
-        );
-        assert!(
-            response.headers()[header::WWW_AUTHENTICATE]
-                .to_str()
-                .unwrap()
-                .starts_with("Basic realm=")
-        );
-        assert_eq!(
-            json_of(response).await,
-            json!({ "error": "not_authorized", "reason": "Not_Authorized" })
-        );
+    for user in [None, Some("guest"), Some("guest:wrong"), Some("nobody:x")] {
+        let response = send(Method::GET, "/api/overview", user, HERE).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{user:?}");
+        let challenge = response.headers()[header::WWW_AUTHENTICATE].to_str();
+        assert!(challenge.unwrap().starts_with("Basic realm="));
+        let body = json!({ "error": "not_authorized", "reason": "Not_Authorized" });
+        assert_eq!(json_of(response).await, body);
     }
 }
 
 #[tokio::test]
-async fn a_loopback_peer_of_a_dual_stack_socket_is_a_loopback_peer() {
-    let response = send(
-        Method::GET,
-        "/api/overview",
-        Some("guest:a:b"),
-        "[::ffff:127.0.0.1]:1",
-    )
-    .await;
+async fn a_user_for_this_machine_only_is_refused_from_elsewhere() {
+    let response = send(Method::GET, "/api/overview", GUEST, "192.0.2.1:1").await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let body = json!({ "error": "not_authorised", "reason": "User can only log in via localhost" });
+    assert_eq!(json_of(response).await, body);
+    // A loopback peer of a dual-stack socket is a loopback peer.
+    let peer = "[::ffff:127.0.0.1]:1";
+    let response = send(Method::GET, "/api/overview", GUEST, peer).await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_user_without_one_of_the_apis_tags_is_refused() {
+    let core = core();
+    let password = broker_core::users::NewPassword::Clear("secret");
+    core.put_user("app", password, &["mine".to_owned()], "test")
+        .unwrap();
+    let user = Some("app:secret");
+    let response = send_to(Arc::clone(&core), Method::GET, "/api/overview", user, HERE).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let body = json!({ "error": "not_authorised", "reason": "Not management user" });
+    assert_eq!(json_of(response).await, body);
+    core.set_user_tags("app", &["management".to_owned()], "test")
+        .unwrap();
+    let response = send_to(core, Method::GET, "/api/overview", user, HERE).await;
     assert_eq!(response.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn an_unknown_path_is_404_in_json() {
     for path in ["/api/no/such", "/api/", "/api", "/no/such"] {
-        let response = send(Method::GET, path, None, "127.0.0.1:1").await;
+        let response = send(Method::GET, path, None, HERE).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         assert_eq!(
             json_of(response).await,
@@ -192,21 +158,26 @@ async fn an_unknown_path_is_404_in_json() {
 }
 
 #[tokio::test]
-async fn another_method_is_405() {
-    let response = send(
-        Method::DELETE,
-        "/api/overview",
-        Some("guest:a:b"),
-        "127.0.0.1:1",
-    )
-    .await;
+async fn a_slash_at_the_end_means_nothing() {
+    for path in ["/api/overview/", "/api/overview/?columns=node"] {
+        let response = send(Method::GET, path, GUEST, HERE).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn another_method_is_405_and_options_are_told() {
+    let response = send(Method::DELETE, "/api/overview", GUEST, HERE).await;
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(json_of(response).await["error"], "Method Not Allowed");
+    let response = send(Method::OPTIONS, "/api/overview", None, HERE).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
 }
 
 #[tokio::test]
 async fn the_page_shows_the_version_and_loads_nothing_from_elsewhere() {
-    let response = send(Method::GET, "/", None, "127.0.0.1:1").await;
+    let response = send(Method::GET, "/", None, HERE).await;
     let policy = response.headers()[header::CONTENT_SECURITY_POLICY]
         .to_str()
         .unwrap()
@@ -216,7 +187,7 @@ async fn the_page_shows_the_version_and_loads_nothing_from_elsewhere() {
     let page = std::str::from_utf8(&page).unwrap();
     assert!(page.contains(env!("CARGO_PKG_VERSION")) && !page.contains("{version}"));
     assert!(!page.contains("http://") && !page.contains("https://"));
-    let style = send(Method::GET, "/style.css", None, "127.0.0.1:1").await;
+    let style = send(Method::GET, "/style.css", None, HERE).await;
     assert_eq!(
         style.headers()[header::CONTENT_TYPE],
         "text/css; charset=utf-8"

@@ -1,0 +1,104 @@
+//! Who sends a request: the header `Authorization`, and the user that it stands for.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts as _},
+    http::{header::AUTHORIZATION, request::Parts},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::{Error, Shared, caller::Caller};
+
+/// User and password of a request (RFC 7617).
+pub(crate) struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl Credentials {
+    /// Those of the header; a password may contain colons, a user name may not.
+    fn of(parts: &Parts) -> Option<Self> {
+        let header = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, encoded) = header.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("Basic") {
+            return None;
+        }
+        let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+        let (user, password) = decoded.split_once(':')?;
+        Some(Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        })
+    }
+}
+
+/// The peer's address, as the listener tells it.
+///
+/// # Errors
+/// The router is served without connect info: then nobody gets in.
+pub(crate) async fn peer(parts: &mut Parts, node: &Shared) -> Result<IpAddr, Error> {
+    let peer = ConnectInfo::<SocketAddr>::from_request_parts(parts, node).await;
+    let ConnectInfo(peer) = peer.map_err(|_| Error::NotAuthenticated)?;
+    Ok(peer.ip().to_canonical())
+}
+
+/// The user who sends this request.
+///
+/// # Errors
+/// 401: there are no credentials, or wrong ones, or the user may not log in from there.
+pub(crate) async fn log_in(parts: &mut Parts, node: &Shared) -> Result<Caller, Error> {
+    let peer = peer(parts, node).await?;
+    let credentials = Credentials::of(parts).ok_or(Error::NotAuthenticated)?;
+    check(credentials, peer, node).await
+}
+
+/// The user with these credentials.
+///
+/// # Errors
+/// 401: they are wrong, or the user may not log in from there.
+pub(crate) async fn check(
+    credentials: Credentials,
+    peer: IpAddr,
+    node: &Shared,
+) -> Result<Caller, Error> {
+    let failures = node.core.login_failures();
+    let now = node.now();
+    if !failures.admits(peer) || failures.is_delayed(peer, now) {
+        return Err(Error::NotAuthenticated);
+    }
+    let Credentials { user, password } = credentials;
+    if !password_is_right(&user, password, node).await? {
+        tracing::warn!(target: "audit", %peer, user, mechanism = "HTTP", "login refused");
+        failures.failed(peer, now);
+        failures.released(peer);
+        return Err(Error::NotAuthenticated);
+    }
+    let local_only = node.loopback_users.contains(&user);
+    if local_only && !peer.is_loopback() {
+        tracing::warn!(target: "audit", %peer, user, mechanism = "HTTP", "login refused: localhost only");
+        return Err(Error::NotAuthorised(
+            "User can only log in via localhost".to_owned(),
+        ));
+    }
+    let known = node.core.user(&user).ok_or(Error::NotAuthenticated)?;
+    Ok(Caller {
+        user: user.into(),
+        tags: known.tags,
+        internal: true,
+        peer,
+    })
+}
+
+async fn password_is_right(user: &str, password: String, node: &Shared) -> Result<bool, Error> {
+    if let Some(right) = node.core.authenticate_now(user, password.as_bytes()) {
+        return Ok(right);
+    }
+    // Slow by design.
+    let user: Arc<str> = user.into();
+    let check = move |node: &crate::Node| node.core.authenticate(&user, password.as_bytes());
+    node.elsewhere(check).await
+}
