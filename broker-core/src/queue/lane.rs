@@ -18,11 +18,9 @@ use super::{
     entry::{Entry, Millis, NEVER},
     limits::Limits,
     page::Pages,
+    row::Row,
 };
 use crate::store::{Operation, Position, QueueId, Ticket};
-
-/// Room for messages that an empty lane keeps.
-const KEPT_READY: usize = 16 * 1024;
 
 /// Room for reserved places that a lane keeps.
 const KEPT_RESERVED: usize = 64;
@@ -33,7 +31,7 @@ pub struct Lane {
     /// What the store knows it by.
     pub(super) id: QueueId,
     /// By rising position.
-    pub(super) ready: VecDeque<Entry>,
+    pub(super) ready: Row,
     pub(super) returned: BTreeMap<Position, Entry>,
     /// What follows `ready`, once something lies on disk only.
     pub(super) pages: Option<Box<Pages>>,
@@ -58,7 +56,7 @@ impl Lane {
     pub(super) fn new(id: QueueId) -> Self {
         Self {
             id,
-            ready: VecDeque::new(),
+            ready: Row::default(),
             returned: BTreeMap::new(),
             pages: None,
             epoch: 0,
@@ -171,12 +169,7 @@ impl Lane {
                 &mut pages.tail
             }
         };
-        if row.back().is_none_or(|last| last.position < entry.position) {
-            row.push_back(entry);
-            return;
-        }
-        let index = row.partition_point(|other| other.position < entry.position);
-        row.insert(index, entry);
+        row.insert(entry);
     }
 
     /// Brings a delivery back to its place.
@@ -205,13 +198,6 @@ impl Lane {
         };
         self.ready_bytes -= entry.message.body().len();
         Some(entry)
-    }
-
-    /// Gives memory back that an empty lane does not need.
-    pub(super) fn shrink(&mut self) {
-        if self.ready.is_empty() && self.ready.capacity() > KEPT_READY {
-            self.ready = VecDeque::new();
-        }
     }
 
     /// When the message at the front expires, if there is one that does. If it lies on disk, the moment at which it has
@@ -248,8 +234,8 @@ impl Lane {
     /// that is message by message (few came late to reserved places there); behind it everything waits here but what
     /// is to take a reserved place, so it is one range and one more for each of those.
     fn settle_ready(&mut self, effects: &mut Effects) {
-        let late = self.ready.partition_point(|e| e.position <= self.taken);
-        let settled = self.ready.iter().take(late);
+        let taken = self.taken;
+        let settled = self.ready.iter().take_while(|e| e.position <= taken);
         effects
             .operations
             .extend(settled.filter_map(|e| e.settlement(self.id)));
@@ -264,7 +250,7 @@ impl Lane {
             }
         };
         let mut from = self.taken + 1;
-        if let Some(first) = self.ready.get(late) {
+        if let Some(first) = self.ready.iter_from(from).next() {
             from = from.max(first.position);
         }
         for &place in &self.reserved {
@@ -288,7 +274,7 @@ impl Lane {
 /// Messages that were taken out in bulk; dropping it gives their memory back.
 #[derive(Debug, Default)]
 pub struct Garbage {
-    ready: VecDeque<Entry>,
+    ready: Row,
     returned: BTreeMap<Position, Entry>,
     pages: Option<Box<Pages>>,
 }

@@ -20,6 +20,7 @@ mod loading;
 pub mod page;
 pub mod page_in;
 pub mod page_out;
+mod row;
 pub mod state;
 
 use std::sync::{

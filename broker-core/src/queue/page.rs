@@ -10,6 +10,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     entry::{Entry, Millis, NEVER},
     limits::{Limits, own_expiry},
+    row::Row,
 };
 use crate::{
     error::Error,
@@ -128,7 +129,7 @@ impl Page {
 pub struct Pages {
     pages: VecDeque<Page>,
     /// What was published since.
-    pub tail: VecDeque<Entry>,
+    pub tail: Row,
     /// Bytes of the bodies in the tail.
     pub tail_bytes: usize,
     /// Bytes of the bodies in the resident front.
@@ -147,7 +148,7 @@ pub struct Pages {
 
 impl Pages {
     /// No page yet, between a front with so many bytes of body and a tail.
-    pub fn between(front_bytes: usize, tail: VecDeque<Entry>, tail_bytes: usize) -> Self {
+    pub fn between(front_bytes: usize, tail: Row, tail_bytes: usize) -> Self {
         Self {
             tail,
             tail_bytes,

@@ -111,15 +111,7 @@ impl Lane {
         let Some(mut pages) = self.pages.take() else {
             return;
         };
-        // The shorter of the two moves.
-        if self.ready.len() < pages.tail.len() {
-            while let Some(entry) = self.ready.pop_back() {
-                pages.tail.push_front(entry);
-            }
-            self.ready = pages.tail;
-        } else {
-            self.ready.append(&mut pages.tail);
-        }
+        self.ready.append(&mut pages.tail);
     }
 
     /// Notes that what was to be loaded in `epoch` cannot be read. Says whether that is news.

@@ -8,7 +8,7 @@
 //! The tail goes first, from its front, so that pages join. If there is still too much in memory, the resident front
 //! goes from its end, back to where it came from.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     entry::Entry,
@@ -64,6 +64,7 @@ pub enum PagedOut {
 }
 
 /// A run at one end of a row of messages.
+#[derive(Debug, Clone, Copy)]
 enum Run {
     Stored(usize),
     Spill(usize),
@@ -79,19 +80,19 @@ impl Lane {
         let Some(pages) = &mut self.pages else {
             return PagedOut::Nothing;
         };
-        let run = run(pages.tail.iter(), how, taken, bound);
+        let run = run(pages.tail.iter(), pages.tail.len(), how, taken, bound);
         if let Some(run) = run {
-            let (page, done) = run.take(&mut pages.tail, 0, forgotten);
+            let (page, done) = run.take(pages.tail.drain_front(run.length()), forgotten);
             pages.tail_bytes -= page.bytes;
             pages.push_back(page);
             return done;
         }
         let front = cost(self.ready.len(), pages.front_bytes);
         if how.front && front > how.keep && pages.loading.is_none() && !pages.is_empty() {
-            let run = self::run(self.ready.iter().rev(), how, taken, bound);
+            let run = self::run(self.ready.iter().rev(), self.ready.len(), how, taken, bound);
             if let Some(run) = run {
-                let rest = self.ready.len() - run.length();
-                let (page, done) = run.take(&mut self.ready, rest, forgotten);
+                let mut end = self.ready.split_off(self.ready.len() - run.length());
+                let (page, done) = run.take(end.drain_front(run.length()), forgotten);
                 pages.front_bytes -= page.bytes;
                 pages.push_front(page);
                 self.epoch += 1;
@@ -128,14 +129,13 @@ impl Lane {
         if self.pages.is_some() {
             return true;
         }
-        let late = self.ready.partition_point(|e| e.position <= self.taken);
+        let late = self.ready.count_to(self.taken);
         let kept = self.front_worth(how.keep).max(late);
-        let rest = self.ready.iter().skip(kept);
-        if run(rest, how, self.taken, self.bound()).is_none() {
+        let (rest, length) = (self.ready.iter().skip(kept), self.ready.len() - kept);
+        if run(rest, length, how, self.taken, self.bound()).is_none() {
             return false;
         }
-        let mut tail = std::mem::take(&mut self.ready);
-        self.ready.extend(tail.drain(..kept));
+        let tail = self.ready.split_off(kept);
         let front_bytes = body_bytes(self.ready.iter());
         let returned_bytes = body_bytes(self.returned.values());
         let tail_bytes = self.ready_bytes - front_bytes - returned_bytes;
@@ -172,9 +172,10 @@ impl QueueState {
     }
 }
 
-/// The run at the beginning of a row that can become one page.
+/// The run at the beginning of a row of that `length` that can become one page.
 fn run<'a>(
-    row: impl ExactSizeIterator<Item = &'a Entry> + Clone,
+    row: impl Iterator<Item = &'a Entry> + Clone,
+    length: usize,
     how: PageOut,
     taken: Position,
     bound: Position,
@@ -183,7 +184,7 @@ fn run<'a>(
     let readable = |entry: &Entry| entry.stored && entry.position <= how.readable;
     let stored = row.clone().take(MOST);
     let stored = stored.take_while(|e| free(e) && readable(e)).count();
-    let long = stored >= SHORTEST_RUN || stored == row.len();
+    let long = stored >= SHORTEST_RUN || stored == length;
     if stored > 0 && (long || how.spill == Spilling::Never) {
         return Some(Run::Stored(stored));
     }
@@ -210,30 +211,25 @@ impl Run {
         *length
     }
 
-    /// Takes the run that begins at `from` out of its row, and makes a page of it.
+    /// Makes a page of the messages of the run.
     fn take(
         self,
-        row: &mut VecDeque<Entry>,
-        from: usize,
+        taken: impl Iterator<Item = Entry>,
         forgotten: &mut Vec<Entry>,
     ) -> (Page, PagedOut) {
-        let range = from..from.saturating_add(self.length()).min(row.len());
-        let mut page = Page::of(row.range(range.clone()));
-        let taken = row.drain(range);
-        let done = match self {
+        match self {
             Self::Stored(_) => {
+                let from = forgotten.len();
                 forgotten.extend(taken);
-                PagedOut::Forgotten
+                let page = Page::of(forgotten.iter().skip(from));
+                (page, PagedOut::Forgotten)
             }
             Self::Spill(_) => {
                 let entries = Arc::new(taken.collect::<Vec<_>>());
+                let mut page = Page::of(entries.iter());
                 page.source = Source::Held(Arc::clone(&entries));
-                PagedOut::Spill(entries)
+                (page, PagedOut::Spill(entries))
             }
-        };
-        if row.is_empty() {
-            *row = VecDeque::new();
         }
-        (page, done)
     }
 }

@@ -241,7 +241,6 @@ impl QueueState {
         }
         self.expire(now, effects);
         self.read_ahead(delivered, effects);
-        self.lane.shrink();
     }
 
     /// Drops or dead-letters what has expired at the front. Returns whether a live message is there.
