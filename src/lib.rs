@@ -17,6 +17,7 @@ pub mod net;
 mod perf;
 mod ports;
 pub mod protocol;
+mod sampler;
 mod serve;
 mod signals;
 mod stores;

@@ -23,7 +23,7 @@ use crate::net::expiries;
 use crate::ports::{House, Ports};
 use crate::protocol::Settings;
 use crate::tls::{self, Tls};
-use crate::{logging, signals, stores};
+use crate::{logging, sampler, signals, stores};
 
 /// How long connections may take to end when the broker stops; a container platform sends SIGKILL soon after.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -120,12 +120,15 @@ async fn until_stopped(
     let certificates = tls.map(|tls| tokio::spawn(tls.watch()));
     let expiries = tokio::spawn(expiries::run(Arc::clone(&serving.broker), serving.clock));
     let alarms = tokio::spawn(alarms::run(watch));
+    let broker = Arc::clone(&serving.broker);
+    let sampler = tokio::spawn(sampler::run(broker, serving.clock));
     tracing::info!("Leveret {} ready", env!("CARGO_PKG_VERSION"));
     house.stopping.cancelled().await;
     serving.broker.close_connections(SHUTDOWN);
     wait_for(&house.tasks).await;
     expiries.abort();
     alarms.abort();
+    sampler.abort();
     if let Some(certificates) = certificates {
         certificates.abort();
     }

@@ -1,5 +1,6 @@
 //! The broker: its vhosts, users and connections, and what they share.
 
+mod connections;
 mod feed;
 mod limits;
 mod vhosts;
@@ -12,17 +13,22 @@ use std::sync::{
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-pub use self::limits::Place;
+pub use self::{
+    connections::{
+        ChannelEntry, ConnectionEntry, ConnectionFacts, ConnectionState, ConsumerEntry, Octets,
+    },
+    limits::Place,
+};
 use self::{feed::Feed, limits::Places};
 use crate::{
     Error,
     alarms::{Alarms, Resource},
     definitions::{Definitions, Kind},
-    liveness::Liveness,
-    outbox::{Event, Outbox},
+    outbox::Event,
     paging::{Pager, Surroundings},
     permissions::AccessCache,
     queue::{ConnectionId, Expiries, Millis, Queue, Work},
+    statistics::{Column, Statistics},
     store::{MessageStore, QueueId},
     users::{Accounts, FirstStart},
     vhost::{Shared, Vhost},
@@ -33,23 +39,6 @@ pub const DEFAULT_VHOST: &str = "/";
 
 /// The user that exists at first start, and its password.
 pub const DEFAULT_USER: &str = "guest";
-
-/// What the broker knows of an open connection.
-#[derive(Debug)]
-pub struct ConnectionEntry {
-    /// Where events for it go.
-    pub outbox: Arc<Outbox>,
-    /// `peer -> local`, as RabbitMQ names connections.
-    pub name: String,
-    /// Who logged in.
-    pub user: Arc<str>,
-    /// The vhost it opened.
-    pub vhost: Arc<str>,
-    /// Open channels.
-    pub channels: AtomicU64,
-    /// Whether its client is still there.
-    pub liveness: Liveness,
-}
 
 /// How many objects of each kind a broker has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -117,6 +106,7 @@ impl Broker {
                 definitions,
                 expiries: Arc::new(Expiries::default()),
                 pager,
+                statistics: Arc::default(),
             },
             alarms: Mutex::default(),
             accounts: Accounts::default(),
@@ -145,6 +135,11 @@ impl Broker {
     /// The memory of queued messages.
     pub fn pager(&self) -> &Pager {
         &self.shared.pager
+    }
+
+    /// What is counted.
+    pub fn statistics(&self) -> &Arc<Statistics> {
+        &self.shared.statistics
     }
 
     /// Where declarations are kept.
@@ -190,6 +185,7 @@ impl Broker {
             entry.outbox.post(event);
         }
         self.connections.insert(id, Arc::clone(&entry));
+        self.shared.statistics.count(Column::ConnectionCreated);
         // After it is in the list: whoever stops the broker now either sees the connection or is seen by it.
         if let Some(reason) = self.stopping.get() {
             entry.outbox.post(Event::Close(Arc::clone(reason)));
@@ -202,7 +198,10 @@ impl Broker {
 
     /// Takes a connection out.
     pub fn remove_connection(&self, id: ConnectionId) {
-        self.connections.remove(&id);
+        if let Some((_, entry)) = self.connections.remove(&id) {
+            entry.end();
+            self.shared.statistics.count(Column::ConnectionClosed);
+        }
     }
 
     /// The connection with this number, while it is open.

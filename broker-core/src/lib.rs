@@ -19,6 +19,7 @@ pub mod permissions;
 pub mod policy;
 pub mod queue;
 pub mod spill;
+pub mod statistics;
 pub mod store;
 pub mod users;
 pub mod vhost;

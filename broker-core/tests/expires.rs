@@ -85,6 +85,7 @@ fn consumer() -> Subscription {
         no_ack: true,
         prefetch: 0,
         priority: 0,
+        entry: Arc::default(),
     }
 }
 

@@ -127,6 +127,7 @@ impl Consumer {
             no_ack: false,
             prefetch: 200,
             priority: 0,
+            entry: Arc::default(),
         };
         let handle = queue.consume(subscription, false)?;
         let handle = handle.ok_or_else(|| Error::NotFound("deleted".to_owned()))?;

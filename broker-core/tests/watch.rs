@@ -137,6 +137,7 @@ fn subscription(outbox: &Arc<Outbox>) -> Subscription {
         no_ack: true,
         prefetch: 0,
         priority: 0,
+        entry: Arc::default(),
     }
 }
 

@@ -93,6 +93,7 @@ pub async fn serve<S: Stream>(
     let now = serving.clock.now();
     let machine = Connection::new(serving.broker, serving.settings, (peer, local), now);
     let machine = machine.with_certificate(certificate);
+    let machine = machine.with_encryption(S::BUFFERS);
     let mut driver = Driver {
         stream,
         machine,
@@ -333,6 +334,7 @@ impl<S: Stream> Driver<S> {
             self.keep(input);
             return polled.map_ok(|()| false);
         }
+        self.machine.count_received(read);
         // SAFETY: `ReadBuf` has initialised the first `read` bytes of the spare capacity behind `before`.
         unsafe { input.set_len(before + read) };
         Poll::Ready(Ok(true))
@@ -421,6 +423,7 @@ impl<S: Stream> Driver<S> {
             match Pin::new(&mut self.stream).poll_write(cx, bytes) {
                 Poll::Ready(Ok(written)) if written > 0 => {
                     self.unflushed = S::BUFFERS;
+                    self.machine.count_sent(written);
                     bytes = bytes.get(written..).unwrap_or_default();
                 }
                 Poll::Ready(Ok(_)) => {

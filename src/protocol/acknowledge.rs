@@ -40,14 +40,17 @@ impl Channel {
             batch
                 .acknowledged
                 .push((unacked.subscription, unacked.entry));
+            self.count_acks(1);
         } else {
             let acknowledged = &mut batch.acknowledged;
+            let before = acknowledged.len();
             let known = self.unackeds.take_up_to(tag, |unacked| {
                 acknowledged.push((unacked.subscription, unacked.entry));
             });
             if !known {
                 return Err(unknown_tag(tag, id));
             }
+            self.count_acks((batch.acknowledged.len() - before) as u64);
         }
         if self.credit.limited() {
             session.settle(batch);
@@ -97,6 +100,7 @@ impl Channel {
                 !taken.is_empty()
             }
         };
+        self.show_unacked();
         match known {
             true => Ok(taken),
             false => Err(unknown_tag(tag, id)),

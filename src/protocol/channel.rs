@@ -13,7 +13,9 @@ use amqp_codec::{
     AMQPClass,
     protocol::{access, basic, channel, confirm, exchange, queue, tx},
 };
-use broker_core::{outbox::SubscriptionKey, queue::ChannelCredit, vhost::Route};
+use broker_core::{
+    broker::ChannelEntry, outbox::SubscriptionKey, queue::ChannelCredit, vhost::Route,
+};
 
 use super::{
     batch::Batch,
@@ -30,6 +32,8 @@ use super::{
 pub struct Channel {
     /// Its number.
     pub number: u16,
+    /// What others see of it.
+    pub entry: Arc<ChannelEntry>,
     /// An exception was sent; the client's `channel.close-ok` is awaited.
     pub closing: bool,
     /// Deliveries without an answer.
@@ -62,6 +66,7 @@ impl Channel {
     pub fn new(number: u16) -> Self {
         Self {
             number,
+            entry: ChannelEntry::new(number),
             ..Self::default()
         }
     }
@@ -200,6 +205,7 @@ impl Channel {
             return Err(Exception::precondition_failed(text, id));
         }
         self.confirms.get_or_insert_default();
+        self.show_mode();
         if !nowait {
             let answer = confirm::AMQPMethod::SelectOk(confirm::SelectOk {});
             session.send(self.number, AMQPClass::Confirm(answer), batch);

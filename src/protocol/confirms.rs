@@ -51,18 +51,27 @@ impl Confirms {
         !self.waiting.is_empty()
     }
 
-    /// Writes the confirms that are due now that `durable` is durable.
-    pub fn poll(&mut self, channel: u16, durable: Ticket, out: &mut Vec<u8>) {
+    /// Publishes that have not been answered.
+    pub fn unconfirmed(&self) -> u64 {
+        self.published - self.confirmed
+    }
+
+    /// Writes the confirms that are due now that `durable` is durable; says how many publishes they confirm.
+    pub fn poll(&mut self, channel: u16, durable: Ticket, out: &mut Vec<u8>) -> u64 {
+        let before = self.confirmed;
+        let mut refusals = 0;
         let mut up_to = self.confirmed;
         while let Some(run) = self.waiting.pop_front_if(|run| run.ticket <= durable) {
             for refused in run.refused {
                 self.acknowledge(channel, up_to.max(refused - 1), out);
                 encode::nack(out, channel, refused, false, false);
                 self.confirmed = refused;
+                refusals += 1;
             }
             up_to = run.up_to;
         }
         self.acknowledge(channel, up_to, out);
+        self.confirmed - before - refusals
     }
 
     fn acknowledge(&mut self, channel: u16, up_to: u64, out: &mut Vec<u8>) {

@@ -5,10 +5,7 @@
 //!                           └──exception──> closing ──connection.close-ok or time──> closed
 //! ```
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use amqp_codec::{
     AMQPClass, FrameKind, Method, PROTOCOL_HEADER, ProtocolHeader, encode, parse_frame,
@@ -16,7 +13,7 @@ use amqp_codec::{
     protocol::connection::{self, AMQPMethod},
 };
 use broker_core::{
-    broker::{Broker, ConnectionEntry},
+    broker::{Broker, ConnectionEntry, ConnectionFacts},
     liveness::Liveness,
     outbox::Outbox,
     queue::Millis,
@@ -58,6 +55,7 @@ pub struct Connection {
     peer: SocketAddr,
     local: SocketAddr,
     certificate: Option<Certificate>,
+    encrypted: bool,
     outbox: Arc<Outbox>,
     phase: Phase,
     login_until: Millis,
@@ -85,6 +83,7 @@ impl Connection {
             peer,
             local,
             certificate: None,
+            encrypted: false,
             outbox: Outbox::new(),
             phase: Phase::Header,
             heartbeat: 0,
@@ -100,6 +99,32 @@ impl Connection {
         Self {
             certificate,
             ..self
+        }
+    }
+
+    /// The same over a stream that is encrypted, if it is.
+    #[must_use]
+    pub fn with_encryption(self, encrypted: bool) -> Self {
+        Self { encrypted, ..self }
+    }
+
+    /// Counts bytes that came.
+    pub fn count_received(&self, bytes: usize) {
+        if let Phase::Running(running) = &self.phase {
+            let entry = &running.session.entry;
+            entry.octets.received.add(bytes as u64);
+            entry.octets.receives.add(1);
+            entry.note();
+        }
+    }
+
+    /// Counts bytes that were written.
+    pub fn count_sent(&self, bytes: usize) {
+        if let Phase::Running(running) = &self.phase {
+            let entry = &running.session.entry;
+            entry.octets.sent.add(bytes as u64);
+            entry.octets.sends.add(1);
+            entry.note();
         }
     }
 
@@ -256,7 +281,7 @@ impl Connection {
         };
         match handshake.handle_method(frame.payload, &around, batch) {
             Ok(None) => {}
-            Ok(Some(opened)) => self.open(opened),
+            Ok(Some(opened)) => self.open(opened, batch.now),
             Err(Failed::Exception(exception)) => return Err(exception),
             Err(Failed::Silently) => self.phase = Phase::Closed,
         }
@@ -300,21 +325,32 @@ impl Connection {
         }
     }
 
-    fn open(&mut self, opened: Opened) {
+    fn open(&mut self, opened: Opened, now: Millis) {
         let Opened {
             agreed,
+            mechanism,
             vhost,
             place,
         } = opened;
         let id = self.broker.new_connection_id();
-        let entry = Arc::new(ConnectionEntry {
-            outbox: Arc::clone(&self.outbox),
-            name: format!("{} -> {}", self.peer, self.local),
-            user: Arc::clone(&agreed.user),
-            vhost: Arc::clone(&vhost.name),
-            channels: AtomicU64::new(0),
-            liveness: Liveness::default(),
-        });
+        let facts = ConnectionFacts {
+            peer: self.peer,
+            local: self.local,
+            auth_mechanism: mechanism.into(),
+            client_properties: agreed.client_properties,
+            frame_max: agreed.frame_max,
+            channel_max: agreed.channel_max,
+            timeout: agreed.heartbeat,
+            connected_at: now,
+            ssl: self.encrypted,
+        };
+        let entry = ConnectionEntry::new(
+            id,
+            Arc::clone(&self.outbox),
+            (Arc::clone(&agreed.user), Arc::clone(&vhost.name)),
+            facts,
+            &vhost.statistics,
+        );
         self.broker.add_connection(id, Arc::clone(&entry));
         self.heartbeat = Millis::from(agreed.heartbeat) * 1000;
         tracing::debug!(peer = %self.peer, user = &*agreed.user, vhost = &*vhost.name, "connection opened");

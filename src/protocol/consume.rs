@@ -7,9 +7,11 @@ use amqp_codec::{
     protocol::basic::{self, AMQPMethod},
 };
 use broker_core::{
+    broker::ConsumerEntry,
     outbox::SubscriptionKey,
     permissions::{Operation, Resource},
     queue::{Queue, Subscription, arguments::ConsumerArguments},
+    statistics::Column,
     vhost::{DIRECT_REPLY_TO, random_name},
 };
 
@@ -35,6 +37,12 @@ impl Channel {
             self.revive_consumers(session, batch);
         } else {
             self.prefetch = method.prefetch_count;
+        }
+        let entry = &self.entry;
+        entry.prefetch_count.set(self.prefetch.into());
+        if method.global {
+            let limit = u64::from(method.prefetch_count);
+            entry.global_prefetch_count.set(limit);
         }
         let answer = AMQPMethod::QosOk(basic::QosOk {});
         session.send(self.number, AMQPClass::Basic(answer), batch);
@@ -103,6 +111,16 @@ impl Channel {
             unacked: 0,
             ended: false,
         });
+        let entry = Arc::new(ConsumerEntry {
+            tag: Arc::clone(tag),
+            channel: self.number,
+            connection: Arc::downgrade(&session.entry),
+            queue: Arc::downgrade(queue),
+            ack_required: !method.no_ack,
+            exclusive: method.exclusive,
+            prefetch_count: self.prefetch,
+            arguments: method.arguments.clone(),
+        });
         let subscription = Subscription {
             key,
             outbox: Arc::clone(&session.outbox),
@@ -110,6 +128,7 @@ impl Channel {
             no_ack: method.no_ack,
             prefetch: self.prefetch,
             priority: arguments.priority,
+            entry: Arc::clone(&entry),
         };
         let handle = match queue.consume(subscription, method.exclusive) {
             Ok(Some(handle)) => handle,
@@ -126,6 +145,7 @@ impl Channel {
         if let Some(subscribed) = session.subscription(key) {
             subscribed.source = Source::Queue(Arc::clone(queue), Some(handle));
         }
+        self.entry.add_consumer(&entry);
         Ok(key)
     }
 
@@ -175,6 +195,7 @@ impl Channel {
         session.vhost.bury(batch.now, &mut batch.work);
         let got = got.map_err(|error| Exception::of(&error, id))?;
         let Some((entry, remaining)) = got else {
+            self.count(Column::GetEmpty);
             let answer = AMQPMethod::GetEmpty(basic::GetEmpty {});
             session.send(self.number, AMQPClass::Basic(answer), batch);
             return Ok(());
@@ -199,6 +220,7 @@ impl Channel {
                 })
             }
         };
+        self.count_get(redelivered, method.no_ack);
         encode::get_ok(
             &mut batch.out,
             self.number,

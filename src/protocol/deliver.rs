@@ -64,8 +64,11 @@ impl Running {
             run.for_each(drop);
             return;
         };
+        let (mut count, mut redelivered) = (0, 0);
         for delivery in run {
             let entry = delivery.entry;
+            count += 1;
+            redelivered += u64::from(entry.redelivered);
             let tag = channel.unackeds.next_tag();
             encode::deliver(
                 &mut batch.out,
@@ -93,6 +96,7 @@ impl Running {
                 });
             }
         }
+        channel.count_deliveries(count, redelivered, subscribed.no_ack);
     }
 
     fn handle_events(&mut self, batch: &mut Batch) -> Option<Arc<str>> {
@@ -133,6 +137,7 @@ impl Running {
         let tag = Arc::clone(&subscribed.tag);
         if let Some(channel) = channel_mut(&mut self.channels, number) {
             channel.consumers.remove(&tag);
+            channel.entry.remove_consumer(&tag);
         }
         self.session.end(key);
         if self.session.client.consumer_cancel_notify
@@ -149,7 +154,11 @@ impl Running {
     /// `basic.cancel`. Cancelling an unknown consumer succeeds.
     pub(super) fn cancel(&mut self, number: u16, tag: &str, nowait: bool, batch: &mut Batch) {
         let channel = channel_mut(&mut self.channels, number);
-        if let Some(key) = channel.and_then(|channel| channel.consumers.remove(tag)) {
+        let key = channel.and_then(|channel| {
+            channel.entry.remove_consumer(tag);
+            channel.consumers.remove(tag)
+        });
+        if let Some(key) = key {
             self.end_consumers(&[key], number, batch);
         }
         if nowait {
@@ -181,6 +190,7 @@ impl Running {
             .take_up_to(0, |unacked| unanswered.push(unacked));
         self.session.requeue(unanswered, Vec::new(), batch);
         self.session.count_channels(-1);
+        self.session.entry.remove_channel(number);
     }
 
     fn end_consumers(&mut self, keys: &[SubscriptionKey], number: u16, batch: &mut Batch) {

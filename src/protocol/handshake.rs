@@ -14,7 +14,7 @@ use std::{
 };
 
 use amqp_codec::{
-    AMQPClass, AMQPValue, FieldTable, Method, encode, parse_method, parse_table,
+    AMQPClass, AMQPValue, FieldTable, Method, encode, encode_table, parse_method, parse_table,
     protocol::connection::{self, AMQPMethod},
 };
 use broker_core::{
@@ -92,6 +92,8 @@ pub struct Agreed {
     pub user: Arc<str>,
     /// What the client understands.
     pub client: ClientCapabilities,
+    /// What it says of itself, encoded.
+    pub client_properties: Box<[u8]>,
     /// The largest frame in bytes.
     pub frame_max: u32,
     /// The highest channel number.
@@ -104,6 +106,8 @@ pub struct Agreed {
 pub struct Opened {
     /// What was agreed on.
     pub agreed: Agreed,
+    /// How the client logged in.
+    pub mechanism: &'static str,
     /// The vhost.
     pub vhost: Arc<Vhost>,
     /// The connection's place among those that are limited.
@@ -179,6 +183,7 @@ impl Handshake {
             agreed: Agreed {
                 user: "".into(),
                 client: ClientCapabilities::default(),
+                client_properties: Box::default(),
                 frame_max: settings.frame_max,
                 channel_max: settings.channel_max,
                 heartbeat: settings.heartbeat,
@@ -247,6 +252,7 @@ impl Handshake {
         batch: &mut Batch,
     ) -> Result<(), Failed> {
         self.agreed.client = capabilities(&method.client_properties);
+        self.agreed.client_properties = encoded(&method.client_properties);
         let credentials = self.credentials(method, around)?;
         let ip = around.peer.ip();
         if !around.failures().admits(ip) {
@@ -410,6 +416,7 @@ impl Handshake {
             })?;
         Ok(Opened {
             agreed: self.agreed.clone(),
+            mechanism: self.mechanism,
             vhost,
             place,
         })
@@ -449,6 +456,15 @@ fn capabilities(properties: &FieldTable) -> ClientCapabilities {
         authentication_failure_close: has("authentication_failure_close"),
         consumer_cancel_notify: has("consumer_cancel_notify"),
         connection_blocked: has("connection.blocked"),
+    }
+}
+
+/// A table that was parsed can be encoded again.
+fn encoded(table: &FieldTable) -> Box<[u8]> {
+    let mut bytes = Vec::new();
+    match encode_table(table, &mut bytes) {
+        Ok(_) => bytes.into(),
+        Err(_) => Box::default(),
     }
 }
 

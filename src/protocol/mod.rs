@@ -11,6 +11,7 @@ pub mod confirms;
 pub mod connection;
 pub mod consume;
 pub mod content;
+mod counting;
 pub mod deliver;
 pub mod exception;
 pub mod exchanges;

@@ -16,6 +16,7 @@ use broker_core::{
     message::Message,
     permissions::{Operation, Resource},
     queue::Work,
+    statistics::Column,
     vhost::{DIRECT_REPLY_TO, Exchange, Route, Vhost, carbon_copies, without_blind_copies},
 };
 
@@ -115,17 +116,22 @@ impl Channel {
         session: &Session,
         batch: &mut Batch,
     ) {
+        self.count_publish(message.body().len(), session);
         let number = self.number_publish(batch);
         if route.queues.is_empty() {
+            session.count_routed(route, 1);
             match &mut self.transaction {
-                _ if !mandatory => {}
+                _ if !mandatory => self.count(Column::DropUnroutable),
                 Some(pending) => pending.unroutable.push(message),
                 None => self.return_message(&message, 312, "NO_ROUTE", session, batch),
             }
             return;
         }
         match &mut self.transaction {
-            Some(pending) => pending.publishes.push((message, Arc::clone(route))),
+            Some(pending) => {
+                pending.publishes.push((message, Arc::clone(route)));
+                self.show_mode();
+            }
             None => batch.publish(route, message, number),
         }
     }
@@ -150,7 +156,9 @@ impl Channel {
         session: &mut Session,
         batch: &mut Batch,
     ) {
+        self.count_publish(message.body().len(), session);
         self.number_publish(batch);
+        session.count_routed(route, 1);
         if route.queues.is_empty() {
             if method.mandatory {
                 self.return_message(&message, 312, "NO_ROUTE", session, batch);
@@ -179,6 +187,7 @@ impl Channel {
         session: &Session,
         batch: &mut Batch,
     ) {
+        self.count_publish(published.body.len(), session);
         self.number_publish(batch);
         let message = message("", published, &examined.properties);
         if let Some(pending) = &mut self.transaction {
@@ -203,6 +212,7 @@ impl Channel {
         session: &Session,
         batch: &mut Batch,
     ) {
+        self.count(Column::ReturnUnroutable);
         let short = |text: &str| ShortString::try_new(text).unwrap_or_default();
         let method = AMQPMethod::Return(basic::Return {
             reply_code: code,
@@ -335,6 +345,7 @@ impl Session {
         }
         let mut groups = std::mem::take(&mut batch.groups);
         for group in groups.drain(..) {
+            self.count_routed(&group.route, group.messages.len());
             flush_group(group, &self.vhost, batch);
         }
         batch.groups = groups;

@@ -11,7 +11,10 @@ use amqp_codec::{
     },
     qos_prefetch_size,
 };
-use broker_core::store::{Completion, Ticket};
+use broker_core::{
+    broker::ConnectionState,
+    store::{Completion, Ticket},
+};
 
 use super::{
     batch::Batch,
@@ -131,6 +134,7 @@ impl Running {
         let store = self.session.broker.store();
         if store.pending_bytes() > STORE_BACKLOG && ticket > store.durable() {
             self.paused = Some(ticket);
+            self.show_state();
             store.notify(
                 ticket,
                 Arc::clone(&self.session.outbox) as Arc<dyn Completion>,
@@ -154,8 +158,8 @@ impl Running {
                 refused.sort_unstable();
                 refused.dedup();
                 confirms.seal(ticket, refused);
-                confirms.poll(number, durable, &mut batch.out);
-                waits |= confirms.waits();
+                channel.poll_confirms(durable, &mut batch.out);
+                waits |= channel.confirms.as_ref().is_some_and(|it| it.waits());
             }
         }
         batch.refused.clear();
@@ -168,11 +172,12 @@ impl Running {
     /// Sends the confirms that became due, and reads on if the store has caught up.
     pub fn poll_confirms(&mut self, batch: &mut Batch) {
         let durable = self.session.broker.store().durable();
-        self.paused = self.paused.filter(|ticket| *ticket > durable);
+        if self.paused.is_some_and(|ticket| ticket <= durable) {
+            self.paused = None;
+            self.show_state();
+        }
         for channel in self.channels.iter_mut().flatten() {
-            if let Some(confirms) = &mut channel.confirms {
-                confirms.poll(channel.number, durable, &mut batch.out);
-            }
+            channel.poll_confirms(durable, &mut batch.out);
         }
     }
 
@@ -364,7 +369,9 @@ impl Running {
             self.channels.resize_with(index + 1, || None);
         }
         if let Some(slot) = self.channels.get_mut(index) {
-            *slot = Some(Box::new(Channel::new(number)));
+            let channel = Channel::new(number);
+            self.session.entry.add_channel(&channel.entry);
+            *slot = Some(Box::new(channel));
         }
         self.session.count_channels(1);
         let answer = AMQPMethod::OpenOk(channel::OpenOk {});
@@ -425,19 +432,33 @@ impl Running {
             && !self.told_blocked
         {
             self.told_blocked = true;
+            self.session.entry.set_state(ConnectionState::Blocked);
             self.session.send_blocked(&Arc::clone(reason), batch);
         }
+    }
+
+    /// Shows those who look from outside what the connection does.
+    fn show_state(&self) {
+        let state = match (&self.blocked, &self.paused) {
+            (Some(_), _) if self.session.publishes => ConnectionState::Blocked,
+            (Some(_), _) => ConnectionState::Blocking,
+            (None, Some(_)) => ConnectionState::Flow,
+            (None, None) => ConnectionState::Running,
+        };
+        self.session.entry.set_state(state);
     }
 
     /// An alarm starts.
     pub fn block(&mut self, reason: Arc<str>, batch: &mut Batch) {
         self.blocked = Some(reason);
         self.tell_blocked(batch);
+        self.show_state();
     }
 
     /// The alarms have ended.
     pub fn unblock(&mut self, batch: &mut Batch) {
         self.blocked = None;
+        self.show_state();
         if std::mem::take(&mut self.told_blocked) {
             self.session.send_unblocked(batch);
         }

@@ -46,6 +46,7 @@ impl Channel {
             return Err(Exception::precondition_failed(text, id));
         }
         self.transaction.get_or_insert_default();
+        self.show_mode();
         self.answer_tx(AMQPMethod::SelectOk(tx::SelectOk {}), session, batch);
         Ok(())
     }
@@ -66,6 +67,7 @@ impl Channel {
                 .answers
                 .extend(answers.map(|(tag, unacked)| (tag, outcome, unacked)));
         }
+        self.show_mode();
         Ok(())
     }
 
@@ -88,6 +90,13 @@ impl Channel {
             return Err(Exception::precondition_failed("partial tx completion", id));
         }
         let pending = std::mem::take(pending);
+        self.show_mode();
+        for (_, route) in &pending.publishes {
+            session.count_routed(route, 1);
+        }
+        let acks = pending.answers.iter();
+        let acks = acks.filter(|(_, outcome, _)| *outcome == Outcome::Acknowledged);
+        self.count_acks(acks.count() as u64);
         for reply in pending.replies {
             // Whoever asked may be gone by now; then nobody misses the answer.
             session.vhost.reply(reply);
@@ -129,6 +138,7 @@ impl Channel {
         let answers = pending.answers.into_iter();
         self.unackeds
             .restore(answers.map(|(tag, _, unacked)| (tag, unacked)));
+        self.show_mode();
         self.answer_tx(AMQPMethod::RollbackOk(tx::RollbackOk {}), session, batch);
         Ok(())
     }

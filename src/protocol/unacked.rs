@@ -45,6 +45,11 @@ impl Default for Unackeds {
 }
 
 impl Unackeds {
+    /// How many deliveries wait for an answer.
+    pub fn count(&self) -> usize {
+        self.slots.len() - self.holes
+    }
+
     /// The tag of the next delivery.
     pub fn next_tag(&self) -> u64 {
         self.next_tag

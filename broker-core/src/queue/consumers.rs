@@ -7,7 +7,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{credit::ChannelCredit, entry::Entry};
-use crate::outbox::{Delivery, Outbox, SubscriptionKey, weight};
+use crate::{
+    broker::ConsumerEntry,
+    outbox::{Delivery, Outbox, SubscriptionKey, weight},
+};
 
 /// Names a consumer within its queue: where it is kept, and which one of those that were kept there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Subscription {
     pub prefetch: u16,
     /// `x-priority`; larger is served first.
     pub priority: i32,
+    /// What others see of it.
+    pub entry: Arc<ConsumerEntry>,
 }
 
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::{
     page_in::Damage,
     page_out::{PageOut, PagedOut, Spilling},
 };
-use crate::{Error, store::Position};
+use crate::{Error, statistics::Column, store::Position};
 
 /// Of a queue that somebody consumes this much stays in memory when that is short, so that it is not read back at once;
 /// and no more than this is read then.
@@ -93,6 +93,8 @@ impl Queue {
     ) -> R {
         match load.read(self.id, &*self.store) {
             Ok(mut loaded) => self.change(now, work, |state, effects| {
+                let count = loaded.entries.len() as u64;
+                state.counters.add(Column::DiskReads, count);
                 state.loaded(&mut loaded);
                 then(state, effects)
             }),
@@ -254,7 +256,10 @@ fn get(state: &mut QueueState, no_ack: bool, now: Millis, effects: &mut Effects)
     }
     match state.next_load() {
         Ok(Some(load)) => Got::OnDisk(load),
-        Ok(None) => Got::Nothing,
+        Ok(None) => {
+            state.counters.add(Column::GetEmpty, 1);
+            Got::Nothing
+        }
         Err(damage) => Got::Damage(damage),
     }
 }

@@ -7,6 +7,7 @@
 pub mod arguments;
 mod configuration;
 pub mod consumers;
+mod counting;
 pub mod credit;
 mod dying;
 pub mod effects;
@@ -47,6 +48,7 @@ use crate::{
     message::Message,
     paging::Pager,
     policy::Matched,
+    statistics::QueueStatistics,
     store::{MessageStore, Operation, Position, QueueId, Ticket},
 };
 
@@ -104,6 +106,8 @@ pub struct Queue {
     dying: Dying,
     /// The earliest moment for which `expiries` knows this queue.
     scheduled: AtomicU64,
+    /// What has gone through it, over time.
+    pub statistics: QueueStatistics,
     had_consumer: AtomicBool,
     exclusive_consumer: AtomicBool,
 }
@@ -121,6 +125,8 @@ pub struct QueueCounts {
     pub ready: usize,
     /// Messages that were delivered and not yet settled.
     pub unacknowledged: usize,
+    /// Bytes of their bodies.
+    pub unacknowledged_bytes: usize,
     /// Consumers.
     pub consumers: usize,
     /// Bytes of the ready messages.
@@ -160,6 +166,7 @@ impl Queue {
             idle,
             dying: Dying::default(),
             scheduled: AtomicU64::new(NEVER),
+            statistics: QueueStatistics::default(),
             had_consumer: AtomicBool::new(false),
             exclusive_consumer: AtomicBool::new(false),
         })
@@ -194,6 +201,7 @@ impl Queue {
             false => state.next_expiry(),
         };
         drop(state);
+        self.statistics.note(self);
         if let Some(at) = alarm {
             self.schedule(at);
         }
@@ -459,10 +467,12 @@ impl Queue {
         work: &mut Work,
     ) -> Result<usize, crate::Error> {
         let mut garbage = Garbage::default();
-        self.change(0, work, |state, effects| {
+        let count = self.change(0, work, |state, effects| {
             check(&state.counts())?;
-            Ok(state.delete(effects, &mut garbage))
-        })
+            Ok::<_, crate::Error>(state.delete(effects, &mut garbage))
+        })?;
+        self.end_statistics();
+        Ok(count)
     }
 
     /// Ends the queue if [`Self::delete`] has not: its definition was deleted by somebody else.
@@ -523,6 +533,7 @@ impl Queue {
             self.dying.push(&mut work.effects.dead);
         }
         drop(state);
+        self.statistics.note(self);
         work.effects.forgotten.clear();
         work.effects.forgotten.shrink_to(KEPT_FORGOTTEN);
         if let Some(entries) = work.effects.spill.take() {

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     message::Message,
     outbox::Event,
+    statistics::{Column, Counts, OF_QUEUE},
     store::{Operation, Position, QueueId, Ticket},
 };
 
@@ -28,7 +29,11 @@ pub struct QueueState {
     pub(super) durable: bool,
     pub(super) limits: Limits,
     pub(super) lane: Lane,
-    unacknowledged: usize,
+    pub(super) unacknowledged: usize,
+    /// Bytes of their bodies.
+    pub(super) unacknowledged_bytes: usize,
+    /// What has gone through the queue.
+    pub(super) counters: Counts<OF_QUEUE>,
     pub(super) consumers: Consumers,
     /// Bytes of messages that are loaded at once.
     pub(super) chunk: usize,
@@ -45,6 +50,8 @@ impl QueueState {
             limits,
             lane: Lane::new(id),
             unacknowledged: 0,
+            unacknowledged_bytes: 0,
+            counters: Counts::default(),
             consumers: Consumers::default(),
             chunk,
             deleted: false,
@@ -61,6 +68,7 @@ impl QueueState {
         QueueCounts {
             ready: self.ready_count(),
             unacknowledged: self.unacknowledged,
+            unacknowledged_bytes: self.unacknowledged_bytes,
             consumers: self.consumers.len(),
             ready_bytes: self.ready_bytes(),
             paged: self.lane.paged(),
@@ -156,6 +164,7 @@ impl QueueState {
             self.refuse(entry.message, now, effects);
             return false;
         }
+        self.count_publish(stored);
         self.lane.push_in_order(entry);
         if self.limits.length_limited() {
             self.dispatch(now, effects);
@@ -184,6 +193,7 @@ impl QueueState {
             }
             let position = self.lane.take_position();
             let stored = self.stores(&message);
+            self.count_publish(stored);
             if stored {
                 effects.operations.push(Operation::Enqueue {
                     queue: self.id,
@@ -224,15 +234,16 @@ impl QueueState {
                     effects.operations.extend(entry.settlement(self.id));
                     entry.stored = false;
                 } else {
-                    self.unacknowledged += 1;
+                    self.note_unacknowledged(&entry);
                 }
+                self.count_delivery(&entry, offer.no_ack);
                 self.consumers.stage(&offer, entry);
                 delivered = true;
             }
             let mut lost = Vec::new();
             let again = self.consumers.flush(&mut lost);
             for entry in lost {
-                self.unacknowledged = self.unacknowledged.saturating_sub(1);
+                self.forget_unacknowledged(&entry);
                 self.put_back(entry);
             }
             if !again {
@@ -282,15 +293,17 @@ impl QueueState {
             effects.operations.extend(entry.settlement(self.id));
             entry.stored = false;
         } else {
-            self.unacknowledged += 1;
+            self.note_unacknowledged(&entry);
         }
+        self.count_get(&entry, no_ack);
         Some(entry)
     }
 
     /// Settles deliveries for good: acknowledged, or rejected without a dead-letter exchange.
     pub fn settle<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>, effects: &mut Effects) {
         for entry in entries {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+            self.counters.add(Column::Ack, 1);
+            self.forget_unacknowledged(entry);
             if !self.deleted {
                 effects.operations.extend(entry.settlement(self.id));
             }
@@ -299,7 +312,7 @@ impl QueueState {
 
     /// Settles a delivery that its consumer refused without requeueing it.
     pub fn reject(&mut self, entry: Entry, effects: &mut Effects) {
-        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        self.forget_unacknowledged(&entry);
         if !self.deleted {
             self.bury(entry, DeadReason::Rejected, effects);
         }
@@ -315,7 +328,7 @@ impl QueueState {
     /// Brings deliveries back to their places, flagged as redelivered. The caller makes room and dispatches.
     pub fn requeue(&mut self, entries: impl Iterator<Item = Entry>, effects: &mut Effects) {
         for mut entry in entries {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+            self.forget_unacknowledged(&entry);
             entry.redelivered = true;
             entry.delivery_count = entry.delivery_count.saturating_add(1);
             if !self.deleted {
@@ -328,7 +341,7 @@ impl QueueState {
     /// Gives deliveries back that no client has seen: neither the flag nor the count changes.
     pub fn undeliver(&mut self, entries: impl Iterator<Item = Entry>) {
         for entry in entries {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+            self.forget_unacknowledged(&entry);
             self.put_back(entry);
         }
     }
@@ -415,6 +428,7 @@ impl QueueState {
     }
 
     fn bury(&mut self, entry: Entry, reason: DeadReason, effects: &mut Effects) {
+        self.count_death(reason);
         if self.limits.dead_letters() {
             effects.dead.push((entry, reason));
         } else {

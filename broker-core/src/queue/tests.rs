@@ -235,6 +235,7 @@ fn consumers_hear_of_their_deleted_queue_before_its_lock_is_released() {
         no_ack: false,
         prefetch: 0,
         priority: 0,
+        entry: Arc::default(),
     };
     queue.consume(subscription, false).unwrap().unwrap();
     let woken = Arc::new(Woken {

@@ -13,6 +13,7 @@ use crate::{
     exchange::{ExchangeKind, RoutingTable},
     policy::{PolicyDefinition, PolicyKind},
     queue::{BindingKey, ConnectionId, Queue, QueueArguments, QueueProperties},
+    statistics::Column,
     store::QueueId,
 };
 
@@ -131,6 +132,7 @@ impl Vhost {
             Arc::clone(&shared.expiries),
             Arc::clone(&shared.pager),
         );
+        queue.statistics.attach(&self.statistics);
         self.configure_queue(&queue);
         queue.used();
         let name = Arc::clone(queue.name());
@@ -144,6 +146,7 @@ impl Vhost {
             return;
         };
         queue.end();
+        self.statistics.node().count(Column::QueueDeleted);
         let incoming = queue.bindings.lock().take();
         self.drop_incoming(&Destination::Queue(queue), incoming, topology);
         self.changed();

@@ -97,6 +97,7 @@ mod tests {
     #[test]
     fn replies_to_one_who_does_not_read_are_bounded_and_dropped() {
         let shared = Shared {
+            statistics: Arc::default(),
             store: Arc::new(MemoryStore::new()),
             definitions: Arc::new(MemoryDefinitions::new()),
             pager: crate::paging::Pager::unlimited(),

@@ -18,6 +18,7 @@ use crate::{
     },
     queue::arguments::{assert_arguments_equivalent, inequivalent_attribute},
     queue::{BindingKey, IncomingBindings, Queue},
+    statistics::ExchangeStatistics,
     store::Ticket,
 };
 
@@ -92,6 +93,8 @@ pub struct Exchange {
     pub internal: bool,
     /// As declared.
     pub arguments: FieldTable,
+    /// What has gone through it.
+    pub statistics: ExchangeStatistics,
     configuration: RwLock<Configuration>,
     pub(super) table: RwLock<RoutingTable<Destination>>,
     /// The bindings that end here.
@@ -107,6 +110,7 @@ impl Exchange {
             auto_delete: declaration.auto_delete,
             internal: declaration.internal,
             arguments: declaration.arguments.clone(),
+            statistics: ExchangeStatistics::default(),
             configuration: RwLock::default(),
             table: RwLock::new(RoutingTable::new(kind)),
             incoming: Mutex::default(),

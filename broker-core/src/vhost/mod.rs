@@ -50,6 +50,7 @@ use crate::{
     paging::Pager,
     policy::Policies,
     queue::{Expiries, Queue},
+    statistics::{Statistics, VhostStatistics},
     store::{MessageStore, Ticket},
 };
 
@@ -66,12 +67,16 @@ pub struct Shared {
     pub expiries: Arc<Expiries>,
     /// The memory of queued messages.
     pub pager: Arc<Pager>,
+    /// What is counted.
+    pub statistics: Arc<Statistics>,
 }
 
 /// A virtual host.
 pub struct Vhost {
     /// Its name.
     pub name: Arc<str>,
+    /// What is counted.
+    pub statistics: Arc<VhostStatistics>,
     exchanges: Registry<Exchange>,
     queues: Registry<Queue>,
     policies: RwLock<Policies>,
@@ -92,6 +97,7 @@ impl Vhost {
     pub fn new(name: Arc<str>, shared: Shared) -> Arc<Self> {
         let vhost = Self {
             name,
+            statistics: VhostStatistics::new(Arc::clone(&shared.statistics)),
             exchanges: DashMap::with_hasher_and_shard_amount(Default::default(), SHARDS),
             queues: DashMap::with_hasher_and_shard_amount(Default::default(), SHARDS),
             policies: RwLock::default(),

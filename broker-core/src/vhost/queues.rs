@@ -19,6 +19,7 @@ use crate::{
         ConnectionId, Millis, Queue, QueueArguments, Work,
         arguments::{assert_queue_arguments_equivalent, inequivalent_attribute},
     },
+    statistics::Column,
     store::{QueueId, Ticket},
 };
 
@@ -89,6 +90,7 @@ impl Vhost {
             check_forwarding(access, resource, arguments, key, &text)?;
         }
         let arguments = self.check_arguments(&declaration, chosen)?;
+        self.statistics.node().count(Column::QueueDeclared);
         let mut turn = self.turn();
         loop {
             if let Some(existing) = self.queue(&declaration.name) {
@@ -105,6 +107,7 @@ impl Vhost {
                     declaration,
                     arguments,
                 });
+                self.statistics.node().count(Column::QueueCreated);
                 return Ok((queue, turn.ticket));
             }
             let id = self.shared.definitions.next_queue_id();
@@ -112,6 +115,7 @@ impl Vhost {
             let made = turn.write(vec![put.expecting(Expect::Absent)])?;
             // Not there although it was made: somebody else has deleted it at once.
             if made && let Some(queue) = self.queue(&declaration.name) {
+                self.statistics.node().count(Column::QueueCreated);
                 return Ok((queue, turn.ticket));
             }
         }

@@ -16,6 +16,8 @@ use crate::queue::{Queue, arguments::Overflow};
 pub struct Route {
     /// The exchange's name, shared with the messages.
     pub exchange: Arc<str>,
+    /// The exchange itself.
+    pub source: Arc<Exchange>,
     /// The key.
     pub routing_key: Box<str>,
     /// The generation under which it was made.
@@ -68,6 +70,7 @@ impl Vhost {
         let durable = durable.filter(|queue| queue.properties.durable);
         Route {
             exchange: Arc::clone(&exchange.name),
+            source: Arc::clone(exchange),
             routing_key: routing_key.into(),
             generation,
             by_headers: search.by_headers,

@@ -1,0 +1,98 @@
+//! The statistics of a queue: its counters are in its state, under its lock; what they were is here.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::{Column, Counts, History, OF_QUEUE_HISTORY, Sampled, VhostStatistics, watch::Listed};
+use crate::queue::Queue;
+
+/// What a queue knows of its past, and who wants to know of its present.
+#[derive(Debug, Default)]
+pub struct QueueStatistics {
+    listed: Listed,
+    vhost: OnceLock<Arc<VhostStatistics>>,
+    past: Mutex<Past>,
+}
+
+#[derive(Debug, Default)]
+struct Past {
+    history: Option<Box<History<OF_QUEUE_HISTORY>>>,
+    /// The queue has ended: nothing of it counts any more.
+    ended: bool,
+}
+
+impl QueueStatistics {
+    /// Says whose totals the queue counts for. Without them it has no statistics.
+    pub(crate) fn attach(&self, vhost: &Arc<VhostStatistics>) {
+        let _ = self.vhost.set(Arc::clone(vhost));
+    }
+
+    /// To be called after anything of the queue was counted.
+    #[inline]
+    pub(crate) fn note(&self, queue: &Arc<Queue>) {
+        if !self.listed.is_set()
+            && let Some(vhost) = self.vhost.get()
+        {
+            vhost.note_queue(queue);
+        }
+    }
+
+    /// Whether there was ever traffic that the sampler has seen, and what the counts were.
+    pub fn with_history<R>(&self, look: impl FnOnce(Option<&History<OF_QUEUE_HISTORY>>) -> R) -> R {
+        look(self.past.lock().history.as_deref())
+    }
+}
+
+impl Queue {
+    /// Takes the counts of a queue that has ended over for good, and its lengths out of the totals.
+    pub(crate) fn end_statistics(&self) {
+        let mut counts = self.statistics_counts();
+        counts.set(Column::Ready, 0);
+        counts.set(Column::Unacknowledged, 0);
+        let mut past = self.statistics.past.lock();
+        if std::mem::replace(&mut past.ended, true) {
+            return;
+        }
+        let since = past.history.take();
+        let since = since.map_or_else(Counts::default, |history| *history.total());
+        drop(past);
+        if let Some(vhost) = self.statistics.vhost.get() {
+            vhost.add(&counts.from(OWN), &since.from(OWN));
+        }
+    }
+}
+
+/// From this column on a queue's counts are those of its vhost. What clients do is counted there by their channels.
+const OWN: Column = Column::DiskReads;
+
+impl Sampled for Queue {
+    fn listed(&self) -> &Listed {
+        &self.statistics.listed
+    }
+
+    fn sample(&self, second: u32) -> bool {
+        let Some(vhost) = self.statistics.vhost.get() else {
+            return false;
+        };
+        let counts = self.statistics_counts();
+        let mut past = self.statistics.past.lock();
+        if past.ended {
+            return false;
+        }
+        let history = &mut past.history;
+        let history = history.get_or_insert_with(|| Box::new(History::new(second)));
+        let since = *history.total();
+        let changed = history.record(second, &counts);
+        if changed {
+            vhost.add(&counts.from(OWN), &since.from(OWN));
+        }
+        changed
+    }
+
+    fn forget(&self, second: u32) -> bool {
+        let mut past = self.statistics.past.lock();
+        let history = past.history.as_mut();
+        history.is_some_and(|history| history.forget(second))
+    }
+}
