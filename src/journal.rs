@@ -1,6 +1,6 @@
 //! `leveret journal`: verifies, repairs and counts the journal of a broker that is not running.
 
-use std::{fmt::Write as _, process::ExitCode, sync::Arc};
+use std::{fmt::Write as _, ops::RangeInclusive, process::ExitCode, sync::Arc};
 
 use broker_core::{
     definitions::{Definitions, Kind, QueueDefinition, SledDefinitions},
@@ -98,7 +98,7 @@ fn reported(report: &Report, verb: &str) -> String {
     text
 }
 
-fn counted(statistics: &Statistics, names: &[(QueueId, String)]) -> String {
+fn counted(statistics: &Statistics, names: &[(RangeInclusive<u64>, String)]) -> String {
     let mut text = String::new();
     let log = &statistics.log;
     let _ = writeln!(
@@ -118,15 +118,26 @@ fn counted(statistics: &Statistics, names: &[(QueueId, String)]) -> String {
     );
     let _ = writeln!(text, "queues with messages: {}", statistics.queues.len());
     for (queue, count, bytes) in statistics.queues.iter().take(LISTED) {
-        let name = names.iter().find(|(id, _)| id == queue);
-        let name = name.map_or("(deleted)", |(_, name)| name);
+        let name = names.iter().find(|(ids, _)| ids.contains(&queue.0));
+        let name = name.map_or_else(
+            || "(deleted)".to_owned(),
+            |(ids, name)| of_lane(ids, *queue, name),
+        );
         let _ = writeln!(text, "  {count} messages, {bytes} bytes: {name}");
     }
     text
 }
 
-/// The queues as people call them.
-fn names(database: &SledDatabase) -> Result<Vec<(QueueId, String)>, Error> {
+/// A queue with priorities is a stream for each of them.
+fn of_lane(ids: &RangeInclusive<u64>, id: QueueId, name: &str) -> String {
+    match ids.start() == ids.end() {
+        true => name.to_owned(),
+        false => format!("{name}, priority {}", id.0.saturating_sub(*ids.start())),
+    }
+}
+
+/// The queues as people call them, with the ids of all their lanes.
+fn names(database: &SledDatabase) -> Result<Vec<(RangeInclusive<u64>, String)>, Error> {
     let hook = Box::new(|error| tracing::error!("{error}"));
     let definitions = SledDefinitions::open(database, hook)?;
     let queues = definitions.list(Kind::Queue);
@@ -134,7 +145,8 @@ fn names(database: &SledDatabase) -> Result<Vec<(QueueId, String)>, Error> {
     let named = queues.iter().map(|found| {
         let queue: QueueDefinition = found.record()?;
         let name = format!("queue '{}' in vhost '{}'", queue.name, queue.vhost);
-        Ok((queue.id, name))
+        let last = queue.id.lane(queue.higher_lanes);
+        Ok((queue.id.0..=last.0, name))
     });
     named.collect()
 }

@@ -1,7 +1,7 @@
 //! The fourteen properties of a message: a word of flags, then the fields whose flag is set (specification 4.2.6.1).
 //!
 //! They travel through the broker as raw bytes. [`Properties::parse`] reads them in one pass, borrowing; [`delivery_mode`]
-//! finds the one field that every publish needs; [`with_headers`] exchanges the headers and leaves every other byte as
+//! and [`priority`] find the fields that publishing needs; [`with_headers`] exchanges the headers and leaves every other byte as
 //! it came. A short string need not be UTF-8 for RabbitMQ. The three that the broker itself reads (reply-to,
 //! expiration, user-id) must be here; any other reads as `None` then, and still travels unharmed in the raw form.
 
@@ -138,6 +138,19 @@ pub fn delivery_mode(raw: &[u8]) -> Option<u8> {
     fields.skip_to_headers().ok()?;
     fields.table(HEADERS).ok()?;
     fields.octet(DELIVERY_MODE).ok()?
+}
+
+/// The priority in raw properties, without reading the rest; `None` when absent or malformed.
+#[inline]
+pub fn priority(raw: &[u8]) -> Option<u8> {
+    let mut fields = Reader::new(raw).ok()?;
+    if fields.flags & PRIORITY == 0 {
+        return None;
+    }
+    fields.skip_to_headers().ok()?;
+    fields.table(HEADERS).ok()?;
+    fields.octet(DELIVERY_MODE).ok()?;
+    fields.octet(PRIORITY).ok()?
 }
 
 /// Whether raw properties hold none of the fields that routing or a queue looks at beside the delivery mode: headers

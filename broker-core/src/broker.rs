@@ -324,7 +324,7 @@ impl Broker {
             let queues = queues.len();
             tracing::info!(queues, messages, "recovered durable queues");
         }
-        self.drop_orphans(&queues.iter().map(|queue| queue.id).collect())
+        self.drop_orphans(&queues.iter().flat_map(|queue| queue.ids()).collect())
     }
 
     /// Deletes the messages of queues that were deleted when the last process ended too early to say so.

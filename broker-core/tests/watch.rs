@@ -53,6 +53,7 @@ fn exchange(name: &str) -> ExchangeDefinition {
 fn queue(definitions: &dyn Definitions, name: &str) -> QueueDefinition {
     QueueDefinition {
         id: definitions.next_queue_id(),
+        higher_lanes: 0,
         vhost: "/".to_owned(),
         name: name.to_owned(),
         durable: true,

@@ -50,8 +50,8 @@ impl Definitions for MemoryDefinitions {
         self.live.written()
     }
 
-    fn next_queue_id(&self) -> QueueId {
-        QueueId(self.queues.fetch_add(1, Ordering::Relaxed) + 1)
+    fn next_queue_ids(&self, count: u64) -> QueueId {
+        QueueId(self.queues.fetch_add(count, Ordering::Relaxed) + 1)
     }
 
     fn durable(&self) -> Ticket {

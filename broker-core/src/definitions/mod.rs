@@ -255,7 +255,12 @@ pub trait Definitions: Send + Sync {
     fn written(&self) -> Ticket;
 
     /// An id for a new queue, which no queue ever had or will have again, not even after a crash.
-    fn next_queue_id(&self) -> QueueId;
+    fn next_queue_id(&self) -> QueueId {
+        self.next_queue_ids(1)
+    }
+
+    /// The first of `count` such ids that follow each other: a queue with priorities has one for each of its lanes.
+    fn next_queue_ids(&self, count: u64) -> QueueId;
 
     /// The last durable ticket.
     fn durable(&self) -> Ticket;

@@ -173,6 +173,9 @@ impl ExchangeDefinition {
 pub struct QueueDefinition {
     /// What the message store knows it by.
     pub id: QueueId,
+    /// How many of the ids that follow belong to its lanes of higher priorities.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub higher_lanes: u8,
     /// The vhost.
     pub vhost: String,
     /// Its name.
@@ -335,6 +338,10 @@ impl Record for BindingDefinition {
     fn key(&self) -> String {
         self.own_key()
     }
+}
+
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 fn is_false(value: &bool) -> bool {

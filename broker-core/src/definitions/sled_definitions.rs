@@ -171,8 +171,8 @@ impl Definitions for SledDefinitions {
         self.live.written()
     }
 
-    fn next_queue_id(&self) -> QueueId {
-        QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
+    fn next_queue_ids(&self, count: u64) -> QueueId {
+        QueueId(self.next_queue.fetch_add(count, Ordering::Relaxed))
     }
 
     fn durable(&self) -> Ticket {

@@ -13,6 +13,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use self::readers::Request;
 use crate::{
     queue::{Millis, Queue, Spilling, Work},
     spill::Spill,
@@ -136,13 +137,16 @@ impl Pager {
         self.evictor.wake(self);
     }
 
-    /// Loads what `queue` has on disk, on one of the reader threads. `now` is when that was asked for.
-    pub(crate) fn load(self: &Arc<Self>, queue: &Arc<Queue>, now: Millis) {
-        self.readers.request(self, Arc::clone(queue), now);
+    /// Loads what a lane of `queue` has on disk, on one of the reader threads. `now` is when that was asked for.
+    pub(crate) fn load(self: &Arc<Self>, queue: &Arc<Queue>, lane: u8, now: Millis) {
+        let queue = Arc::clone(queue);
+        self.readers.request(self, Request { queue, lane, now });
     }
 
-    fn run_load(&self, queue: &Arc<Queue>, now: Millis, work: &mut Work) {
-        queue.load(now, work);
+    fn run_load(&self, request: &Request, work: &mut Work) {
+        let Request { queue, lane, now } = request;
+        let now = *now;
+        queue.load(*lane, now, work);
         if !work.dead.is_empty()
             && let Some(surroundings) = self.surroundings()
         {

@@ -1,6 +1,7 @@
 //! The threads that read messages back from disk, so that no thread that serves connections waits for it.
 //!
-//! A queue asks for one load at a time, so the line is as long as there are queues whose consumers run out of messages.
+//! A lane of a queue asks for one load at a time, so the line is as long as there are queues whose consumers run out of
+//! messages.
 //! A thread that has nothing to do for a while ends.
 
 use std::{
@@ -21,9 +22,18 @@ const MOST_THREADS: usize = 4;
 /// How long a thread without work stays.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A load that a queue has asked for.
+pub(super) struct Request {
+    pub(super) queue: Arc<Queue>,
+    /// The lane that is to be loaded.
+    pub(super) lane: u8,
+    /// When it was asked for.
+    pub(super) now: Millis,
+}
+
 #[derive(Default)]
 struct Line {
-    requests: VecDeque<(Arc<Queue>, Millis)>,
+    requests: VecDeque<Request>,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -43,12 +53,12 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Adds a request, and a thread if all are busy.
-    pub(super) fn request(&self, pager: &Arc<Pager>, queue: Arc<Queue>, now: Millis) {
+    pub(super) fn request(&self, pager: &Arc<Pager>, request: Request) {
         let mut line = self.shared.line.lock();
         if line.closed {
             return;
         }
-        line.requests.push_back((queue, now));
+        line.requests.push_back(request);
         let start = line.requests.len() > line.idle && line.threads < MOST_THREADS;
         line.threads += usize::from(start);
         drop(line);
@@ -65,8 +75,8 @@ impl Readers {
             tracing::error!("cannot start a thread that reads messages: {error}");
             self.shared.line.lock().threads -= 1;
             // The caller waits instead, which is slow but right.
-            while let Some((queue, now)) = self.shared.take() {
-                pager.run_load(&queue, now, &mut Work::default());
+            while let Some(request) = self.shared.take() {
+                pager.run_load(&request, &mut Work::default());
             }
         }
     }
@@ -89,20 +99,20 @@ impl Drop for Readers {
 }
 
 impl Shared {
-    fn take(&self) -> Option<(Arc<Queue>, Millis)> {
+    fn take(&self) -> Option<Request> {
         self.line.lock().requests.pop_front()
     }
 
     fn serve(&self, pager: &Weak<Pager>) {
         let mut work = Work::default();
-        while let Some((queue, now)) = self.next() {
+        while let Some(request) = self.next() {
             let Some(pager) = pager.upgrade() else { return };
-            pager.run_load(&queue, now, &mut work);
+            pager.run_load(&request, &mut work);
         }
     }
 
     /// Waits for a request. `None` when the thread is to end.
-    fn next(&self) -> Option<(Arc<Queue>, Millis)> {
+    fn next(&self) -> Option<Request> {
         let mut line = self.line.lock();
         loop {
             if let Some(request) = line.requests.pop_front() {

@@ -4,7 +4,7 @@
 //! only while all higher ones are out of credit (<https://www.rabbitmq.com/docs/consumer-priority>). A consumer without
 //! credit leaves its ring, so a queue never walks over consumers that cannot take anything.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{cmp::Reverse, collections::VecDeque, sync::Arc};
 
 use super::{credit::ChannelCredit, entry::Entry};
 use crate::{
@@ -280,8 +280,8 @@ impl Consumers {
             }
             if joined {
                 // A channel gets a queue's messages in order, whichever of its consumers they are for (AMQP 0-9-1,
-                // 4.7). Messages leave a queue by rising position.
-                staged.sort_by_key(|delivery| delivery.entry.position);
+                // 4.7). Messages leave a queue by falling priority, and then by rising position.
+                staged.sort_by_key(|it| (Reverse(it.entry.lane), it.entry.position));
             }
             let Some(consumer) = consumer_mut(slots, index) else {
                 continue;

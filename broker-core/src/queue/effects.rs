@@ -40,8 +40,8 @@ pub struct Effects {
     /// To be dead-lettered after the lock is released. The store still holds them: leaving this queue and entering the
     /// next is one batch.
     pub dead: Vec<(Entry, DeadReason)>,
-    /// The messages at the front lie on disk and somebody waits for them: a reader thread is to load them.
-    pub load: bool,
+    /// Lanes whose first messages lie on disk and somebody waits for them: a reader thread is to load them.
+    pub loads: Vec<u8>,
     /// The queue is too long, and the messages that have to go lie on disk: the caller is to load them.
     pub excess: bool,
     /// Messages that the caller is to write to the spill.

@@ -29,6 +29,8 @@ pub struct Entry {
     pub redelivered: bool,
     /// Whether the message has an expiration of its own, without a look at it.
     pub may_expire: bool,
+    /// Which of the queue's lanes it belongs to, and its place counts in: the priority that it has there.
+    pub lane: u8,
 }
 
 impl Entry {
@@ -42,22 +44,23 @@ impl Entry {
             delivery_count: 0,
             stored: false,
             redelivered: false,
+            lane: 0,
         }
     }
 
-    /// The operation that takes it out of the store, if it is there.
+    /// The operation that takes it out of the store, if it is there. `queue` is its queue's own id.
     pub fn settlement(&self, queue: QueueId) -> Option<Operation> {
         self.stored.then_some(Operation::Settle {
-            queue,
+            queue: queue.lane(self.lane),
             position: self.position,
             bytes: self.message.size() as u32,
         })
     }
 
-    /// The operation that notes that it came back, if the store knows it.
+    /// The operation that notes that it came back, if the store knows it. `queue` is its queue's own id.
     pub fn requeueing(&self, queue: QueueId) -> Option<Operation> {
         self.stored.then_some(Operation::Requeue {
-            queue,
+            queue: queue.lane(self.lane),
             position: self.position,
             delivery_count: self.delivery_count,
         })

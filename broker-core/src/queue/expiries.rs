@@ -107,6 +107,7 @@ mod tests {
             durable: false,
             auto_delete: false,
             exclusive_owner: None,
+            priorities: None,
             table: FieldTable::default(),
             arguments: Arc::new(QueueArguments {
                 message_ttl_ms: Some(TTL),

@@ -28,8 +28,10 @@ const KEPT_RESERVED: usize = 64;
 /// One order of messages, and the places in it.
 #[derive(Debug)]
 pub struct Lane {
-    /// What the store knows it by.
-    pub(super) id: QueueId,
+    /// What the store knows its queue by.
+    queue: QueueId,
+    /// Which of the queue's lanes it is.
+    pub(super) number: u8,
     /// By rising position.
     pub(super) ready: Row,
     pub(super) returned: BTreeMap<Position, Entry>,
@@ -52,10 +54,11 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// An empty lane, known to the store by this id.
-    pub(super) fn new(id: QueueId) -> Self {
+    /// An empty lane of a queue.
+    pub(super) fn new(queue: QueueId, number: u8) -> Self {
         Self {
-            id,
+            queue,
+            number,
             ready: Row::default(),
             returned: BTreeMap::new(),
             pages: None,
@@ -66,6 +69,11 @@ impl Lane {
             late: VecDeque::new(),
             taken: 0,
         }
+    }
+
+    /// What the store knows it by.
+    pub(super) fn id(&self) -> QueueId {
+        self.queue.lane(self.number)
     }
 
     /// Messages that wait, on disk or not.
@@ -111,7 +119,9 @@ impl Lane {
         }
     }
 
-    /// See [`QueueState::note_records`](super::QueueState::note_records).
+    /// Notes that messages come to `count` places from `first` on whose records are in the store with `ticket`. If other
+    /// messages have entered behind them meanwhile, the store may have written those before. `durable` says what the
+    /// store's last durable ticket is.
     pub(super) fn note_records(
         &mut self,
         first: Position,
@@ -213,7 +223,7 @@ impl Lane {
     /// Takes everything that waits out of the lane, and with `durable` out of the store. Its memory goes to `garbage`.
     pub(super) fn purge(&mut self, durable: bool, effects: &mut Effects, garbage: &mut Garbage) {
         let returned = self.returned.values();
-        let settled = returned.filter_map(|entry| entry.settlement(self.id));
+        let settled = returned.filter_map(|entry| entry.settlement(self.queue));
         effects.operations.extend(settled);
         if durable {
             self.settle_ready(effects);
@@ -223,9 +233,13 @@ impl Lane {
 
     /// Forgets everything that waits. Its memory goes to `garbage`.
     pub(super) fn clear(&mut self, garbage: &mut Garbage) {
-        garbage.ready = std::mem::take(&mut self.ready);
-        garbage.returned = std::mem::take(&mut self.returned);
-        garbage.pages = self.pages.take();
+        if self.count() > 0 {
+            garbage.0.push(Held {
+                _ready: std::mem::take(&mut self.ready),
+                _returned: std::mem::take(&mut self.returned),
+                _pages: self.pages.take(),
+            });
+        }
         self.epoch += 1;
         self.ready_bytes = 0;
     }
@@ -238,13 +252,14 @@ impl Lane {
         let settled = self.ready.iter().take_while(|e| e.position <= taken);
         effects
             .operations
-            .extend(settled.filter_map(|e| e.settlement(self.id)));
+            .extend(settled.filter_map(|e| e.settlement(self.queue)));
         let Some(last) = self.last_position().filter(|&last| last > self.taken) else {
             return;
         };
+        let id = self.id();
         let mut range = |from, to| {
             if from <= to {
-                let queue = self.id;
+                let queue = id;
                 let range = Operation::SettleRange { queue, from, to };
                 effects.operations.push(range);
             }
@@ -273,8 +288,12 @@ impl Lane {
 
 /// Messages that were taken out in bulk; dropping it gives their memory back.
 #[derive(Debug, Default)]
-pub struct Garbage {
-    ready: Row,
-    returned: BTreeMap<Position, Entry>,
-    pages: Option<Box<Pages>>,
+pub struct Garbage(Vec<Held>);
+
+/// What one lane held.
+#[derive(Debug)]
+struct Held {
+    _ready: Row,
+    _returned: BTreeMap<Position, Entry>,
+    _pages: Option<Box<Pages>>,
 }

@@ -58,15 +58,21 @@ impl Queue {
         }
     }
 
-    /// Loads what comes next, as a reader thread does when it was asked to.
-    pub(crate) fn load(self: &Arc<Self>, now: Millis, work: &mut Work) {
-        self.load_next(now, work, true);
+    /// Loads what comes next in a lane, as a reader thread does when it was asked to.
+    pub(crate) fn load(self: &Arc<Self>, lane: u8, now: Millis, work: &mut Work) {
+        self.load_next(Some(lane), now, work, true);
     }
 
-    /// Loads what comes next, if there is anything and it can be read. With `leave`, what the queue then has too much is
-    /// left to the reader threads.
-    fn load_next(self: &Arc<Self>, now: Millis, work: &mut Work, leave: bool) -> bool {
-        let next = self.state.lock().next_load();
+    /// Loads what comes next in a lane, or at the front of the queue, if there is anything and it can be read. With
+    /// `leave`, what the queue then has too much is left to the reader threads.
+    fn load_next(
+        self: &Arc<Self>,
+        lane: Option<u8>,
+        now: Millis,
+        work: &mut Work,
+        leave: bool,
+    ) -> bool {
+        let next = self.state.lock().next_load(lane);
         let Ok(Some(mut load)) = next else {
             return false;
         };
@@ -91,7 +97,7 @@ impl Queue {
         work: &mut Work,
         then: impl FnOnce(&mut QueueState, &mut Effects) -> R,
     ) -> R {
-        match load.read(self.id, &*self.store) {
+        match load.read(&*self.store) {
             Ok(mut loaded) => self.change(now, work, |state, effects| {
                 let count = loaded.entries.len() as u64;
                 state.counters.add(Column::DiskReads, count);
@@ -101,7 +107,7 @@ impl Queue {
             Err(error) => {
                 let text = self.damage_text(&error);
                 self.change(now, work, |state, effects| {
-                    if state.fail(load.epoch, &text) {
+                    if state.fail(load, &text) {
                         tracing::error!("{text}");
                     }
                     then(state, effects)
@@ -124,7 +130,7 @@ impl Queue {
         let mut loads = 0;
         while std::mem::take(&mut work.effects.excess) {
             loads += 1;
-            if !self.load_next(now, work, loads == MOST_LOADS) {
+            if !self.load_next(None, now, work, loads == MOST_LOADS) {
                 return;
             }
         }
@@ -132,10 +138,12 @@ impl Queue {
 
     /// Lets everything at the front expire that is due, also what lies on disk.
     pub(super) fn expire_pages(self: &Arc<Self>, now: Millis, work: &mut Work) {
-        while self.expires_on_disk(now) && self.load_next(now, work, true) {}
+        while let Some(lane) = self.expires_on_disk(now)
+            && self.load_next(Some(lane), now, work, true)
+        {}
     }
 
-    fn expires_on_disk(&self, now: Millis) -> bool {
+    fn expires_on_disk(&self, now: Millis) -> Option<u8> {
         self.state.lock().page_expires(now)
     }
 
@@ -156,14 +164,14 @@ impl Queue {
             return false;
         }
         let over = self.pager.is_over();
-        if state.lane.is_long(self.pager.chunk(), over) {
+        if let Some(lane) = state.long_lane(over) {
             let how = PageOut {
-                readable: self.readable(state),
+                readable: self.readable(state, lane),
                 keep: self.pager.chunk(),
                 front: false,
                 spill: self.pager.spilling(),
             };
-            if let PagedOut::Spill(entries) = state.page_out(how, &mut effects.forgotten) {
+            if let PagedOut::Spill(entries) = state.page_out(lane, how, &mut effects.forgotten) {
                 effects.spill = Some(entries);
             }
             self.report(after, state.resident());
@@ -171,10 +179,10 @@ impl Queue {
         over && self.pager.is_over()
     }
 
-    /// How far the store can read this queue without a gap.
-    fn readable(&self, state: &mut QueueState) -> Position {
-        let written = self.store.readable(self.id);
-        state.readable(written, || self.store.durable())
+    /// How far the store can read a lane of this queue without a gap.
+    fn readable(&self, state: &mut QueueState, lane: u8) -> Position {
+        let written = self.store.readable(self.id.lane(lane));
+        state.readable(lane, written, || self.store.durable())
     }
 
     fn report(&self, before: usize, after: usize) {
@@ -184,31 +192,33 @@ impl Queue {
         }
     }
 
-    /// Pages out what can be paged out, until `enough` says so. Says whether there was anything.
+    /// Pages out what can be paged out, lowest priorities first, until `enough` says so. Says whether there was anything.
     pub(crate) fn evict(&self, enough: &dyn Fn() -> bool) -> bool {
         let mut progress = false;
         let mut forgotten = Vec::new();
+        let mut lane = 0;
         while !enough() {
             let mut state = self.state.lock();
+            let consumed = state.lanes.front_number() == lane && state.consumers().any_waits();
             let how = PageOut {
-                readable: self.readable(&mut state),
-                keep: if state.consumers().any_waits() {
-                    KEPT
-                } else {
-                    0
-                },
+                readable: self.readable(&mut state, lane),
+                keep: if consumed { KEPT } else { 0 },
                 front: true,
                 spill: match self.pager.spill() {
                     Some(_) => Spilling::Now,
                     None => Spilling::Never,
                 },
             };
-            let done = state.page_out(how, &mut forgotten);
+            let done = state.page_out(lane, how, &mut forgotten);
+            let higher = state.lanes.occupied_above(lane);
             self.report(self.resident(), state.resident());
             drop(state);
             forgotten.clear();
             match done {
-                PagedOut::Nothing => return progress,
+                PagedOut::Nothing => match higher {
+                    Some(higher) => lane = higher,
+                    None => return progress,
+                },
                 PagedOut::Forgotten => progress = true,
                 PagedOut::Spill(entries) if self.write_to_spill(&entries) => progress = true,
                 PagedOut::Spill(_) => return progress,
@@ -254,13 +264,22 @@ fn get(state: &mut QueueState, no_ack: bool, now: Millis, effects: &mut Effects)
     if let Some(entry) = state.get(no_ack, now, effects) {
         return Got::Message(entry, state.ready_count());
     }
-    match state.next_load() {
+    match state.next_load(None) {
         Ok(Some(load)) => Got::OnDisk(load),
         Ok(None) => {
             state.counters.add(Column::GetEmpty, 1);
             Got::Nothing
         }
         Err(damage) => Got::Damage(damage),
+    }
+}
+
+impl QueueState {
+    /// The lowest lane that is worth paging out.
+    fn long_lane(&self, over: bool) -> Option<u8> {
+        let mut lanes = self.lanes.occupied();
+        let long = lanes.find(|lane| lane.is_long(self.chunk, over));
+        long.map(|lane| lane.number)
     }
 }
 

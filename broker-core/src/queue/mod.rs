@@ -16,11 +16,14 @@ pub mod expiries;
 mod idle;
 pub mod incoming_bindings;
 pub mod lane;
+pub mod lanes;
 pub mod limits;
 mod loading;
+mod occupied;
 pub mod page;
 pub mod page_in;
 pub mod page_out;
+pub mod priorities;
 mod row;
 pub mod state;
 
@@ -40,7 +43,9 @@ pub use self::{
     entry::{Entry, Millis, NEVER},
     expiries::Expiries,
     incoming_bindings::{BindingKey, IncomingBindings},
+    lanes::Places,
     page_out::Spilling,
+    priorities::Priorities,
     state::QueueState,
 };
 use self::{configuration::Configuration, dying::Dying, idle::Idle, lane::Garbage, limits::Limits};
@@ -49,7 +54,7 @@ use crate::{
     paging::Pager,
     policy::Matched,
     statistics::QueueStatistics,
-    store::{MessageStore, Operation, Position, QueueId, Ticket},
+    store::{MessageStore, Operation, QueueId, Ticket},
 };
 
 /// Identifies a connection for as long as the process runs.
@@ -85,11 +90,13 @@ pub struct QueueProperties {
     pub table: FieldTable,
     /// The arguments as the broker understands them. What is in force is [`Queue::arguments`].
     pub arguments: Arc<QueueArguments>,
+    /// The priorities that it orders its messages by, if it does.
+    pub priorities: Option<Priorities>,
 }
 
 /// A queue of the broker.
 pub struct Queue {
-    /// The queue's identity in the store.
+    /// The queue's identity in the store. Those of its lanes of higher priority follow it.
     pub id: QueueId,
     /// How it was declared.
     pub properties: QueueProperties,
@@ -152,7 +159,13 @@ impl Queue {
             matched: Matched::default(),
             arguments: Arc::clone(&properties.arguments),
         };
-        let state = QueueState::new(id, properties.durable, limits, pager.chunk());
+        let state = QueueState::new(
+            id,
+            properties.durable,
+            properties.priorities,
+            limits,
+            pager.chunk(),
+        );
         Arc::new(Self {
             id,
             state: Mutex::new(state),
@@ -187,14 +200,15 @@ impl Queue {
     /// # Errors
     /// The store's.
     pub fn recover(self: &Arc<Self>) -> Result<usize, crate::Error> {
-        let last = self.store.last_position(self.id);
-        let backlog = self.store.backlog(self.id)?;
-        let mut state = self.state.lock();
-        state.begin_behind(last);
-        let Some(backlog) = backlog else {
+        let highest = self.properties.priorities.map_or(0, Priorities::highest);
+        let mut count = 0;
+        for lane in 0..=highest {
+            count += self.recover_lane(lane)?;
+        }
+        if count == 0 {
             return Ok(0);
-        };
-        state.recover(&backlog);
+        }
+        let state = self.state.lock();
         // The broker may have ended after a message came in and before another one made room for it.
         let alarm = match state.limits.length_limited() {
             true => Some(0),
@@ -205,7 +219,26 @@ impl Queue {
         if let Some(at) = alarm {
             self.schedule(at);
         }
+        Ok(count)
+    }
+
+    fn recover_lane(&self, lane: u8) -> Result<usize, crate::Error> {
+        let id = self.id.lane(lane);
+        let last = self.store.last_position(id);
+        let backlog = self.store.backlog(id)?;
+        let mut state = self.state.lock();
+        state.begin_behind(lane, last);
+        let Some(backlog) = backlog else {
+            return Ok(0);
+        };
+        state.recover(lane, &backlog);
         Ok(backlog.count)
+    }
+
+    /// What the store may know its messages by: its own id and those of its lanes.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = QueueId> + use<> {
+        let (id, priorities) = (self.id, self.properties.priorities);
+        (0..=priorities.map_or(0, Priorities::highest)).map(move |lane| id.lane(lane))
     }
 
     /// Puts messages at the end and hands on what consumers can take. The indices of messages that a full queue
@@ -241,61 +274,44 @@ impl Queue {
 
     /// Sets a place aside for a message that enters together with changes of other queues, and adds its record to
     /// `batch` if the store is to know it.
-    pub fn reserve(&self, message: &Message, now: Millis, batch: &mut Vec<Operation>) -> u64 {
-        let mut state = self.state.lock();
-        let position = state.reserve();
-        if state.stores(message) && !state.is_deleted() {
-            batch.push(Operation::Enqueue {
-                queue: self.id,
-                position,
-                enqueued_at: now,
-                message: message.clone(),
-            });
-        }
-        position
+    pub fn reserve(&self, message: &Message, now: Millis, batch: &mut Vec<Operation>) -> Places {
+        self.reserve_row(std::slice::from_ref(message), now, batch)
     }
 
     /// Sets places aside for messages that enter several queues at once, and adds the records that the store is to have
-    /// to `batch`. Returns the first place; the others follow it.
+    /// to `batch`.
     pub fn reserve_row(
         &self,
         messages: &[Message],
         now: Millis,
         batch: &mut Vec<Operation>,
-    ) -> Position {
+    ) -> Places {
         let mut state = self.state.lock();
-        let first = state.reserve_row(messages.len());
+        let places = state.reserve_row(messages);
         if state.is_deleted() {
-            return first;
+            return places;
         }
-        let places = messages.iter().zip(first..);
-        let stored = places.filter(|(message, _)| state.stores(message));
-        batch.extend(stored.map(|(message, position)| Operation::Enqueue {
-            queue: self.id,
-            position,
-            enqueued_at: now,
-            message: message.clone(),
-        }));
-        first
+        let mut next = places.clone();
+        for message in messages {
+            let position = state.next_place(message, &mut next);
+            if state.stores(message) {
+                batch.push(state.enqueueing(position, message, now));
+            }
+        }
+        places
     }
 
-    /// Puts a message at a reserved place, after the batch with its record was appended: `work.ticket` is that of the
+    /// Puts a message at its reserved place, after the batch with its record was appended: `work.ticket` is that of the
     /// batch or a later one.
-    pub fn insert(
-        self: &Arc<Self>,
-        position: Position,
-        message: Message,
-        now: Millis,
-        work: &mut Work,
-    ) {
-        self.insert_row(position, &[message], now, work, |_| {});
+    pub fn insert(self: &Arc<Self>, place: Places, message: Message, now: Millis, work: &mut Work) {
+        self.insert_row(place, &[message], now, work, |_| {});
     }
 
-    /// Puts messages at the places from `first` on that [`Self::reserve_row`] has set aside, after the batch with their
-    /// records was appended. Tells `refused` the indices of those that a full queue refused.
+    /// Puts messages at the places that [`Self::reserve_row`] has set aside for them, after the batch with their records
+    /// was appended. Tells `refused` the indices of those that a full queue refused.
     pub fn insert_row(
         self: &Arc<Self>,
-        first: Position,
+        mut places: Places,
         messages: &[Message],
         now: Millis,
         work: &mut Work,
@@ -303,9 +319,9 @@ impl Queue {
     ) {
         let ticket = work.ticket;
         self.change(now, work, |state, effects| {
-            state.note_records(first, messages.len(), ticket, || self.store.durable());
+            state.note_records(&places, ticket, &|| self.store.durable());
             for (index, message) in messages.iter().enumerate() {
-                let position = first + index as u64;
+                let position = state.next_place(message, &mut places);
                 if !state.insert(position, message.clone(), now, effects) {
                     refused(index);
                 }
@@ -542,8 +558,8 @@ impl Queue {
         if over {
             self.pager.relieve();
         }
-        if std::mem::take(&mut work.effects.load) {
-            self.pager.load(self, now);
+        for lane in work.effects.loads.drain(..) {
+            self.pager.load(self, lane, now);
         }
         if died && !work.dead.last().is_some_and(|it| Arc::ptr_eq(it, self)) {
             work.dead.push(Arc::clone(self));

@@ -271,7 +271,11 @@ impl Page {
 /// What is to be read of a page.
 #[derive(Debug)]
 pub struct Load {
-    /// The queue's, so that what comes too late is noticed.
+    /// What the store knows the lane by that it is for.
+    pub queue: QueueId,
+    /// The lane's number.
+    pub lane: u8,
+    /// The lane's, so that what comes too late is noticed.
     pub epoch: u64,
     /// The first place.
     pub from: Position,
@@ -286,7 +290,9 @@ pub struct Load {
 /// Messages that were read back.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The queue's when they were asked for.
+    /// The lane that they are for.
+    pub lane: u8,
+    /// The lane's when they were asked for.
     pub epoch: u64,
     /// The place up to which they were to be read.
     pub to: Position,
@@ -313,8 +319,9 @@ impl Load {
     ///
     /// # Errors
     /// The store's or the spill's.
-    pub fn read(&self, queue: QueueId, store: &dyn MessageStore) -> Result<Loaded, Error> {
+    pub fn read(&self, store: &dyn MessageStore) -> Result<Loaded, Error> {
         let mut loaded = Loaded {
+            lane: self.lane,
             epoch: self.epoch,
             to: self.to,
             entries: Vec::new(),
@@ -323,24 +330,22 @@ impl Load {
             done: None,
         };
         match &self.source {
-            Source::Store => self.read_stored(queue, store, &mut loaded)?,
+            Source::Store => self.read_stored(store, &mut loaded)?,
             Source::Held(entries) => loaded.entries.extend(entries.iter().cloned()),
             Source::Spill(block) => block.read(&mut loaded.entries)?,
         }
-        loaded.bytes = loaded.entries.iter().map(|e| e.message.body().len()).sum();
+        for entry in &mut loaded.entries {
+            entry.lane = self.lane;
+            loaded.bytes += entry.message.body().len();
+        }
         Ok(loaded)
     }
 
-    fn read_stored(
-        &self,
-        queue: QueueId,
-        store: &dyn MessageStore,
-        loaded: &mut Loaded,
-    ) -> Result<(), Error> {
+    fn read_stored(&self, store: &dyn MessageStore, loaded: &mut Loaded) -> Result<(), Error> {
         let mut each = |stored: StoredMessage| {
             loaded.entries.push(restored(stored));
         };
-        store.read(queue, self.from, self.to, self.most_bytes, &mut each)?;
+        store.read(self.queue, self.from, self.to, self.most_bytes, &mut each)?;
         // Whatever the reason for which the store stopped early: there may be more.
         if let Some(last) = loaded.entries.last()
             && last.position < self.to

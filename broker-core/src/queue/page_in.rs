@@ -79,6 +79,8 @@ impl Lane {
             return Err(Arc::clone(damage));
         }
         Ok(pages.first().map(|page| Load {
+            queue: self.id(),
+            lane: self.number,
             epoch: self.epoch,
             from: page.first,
             to: page.last,
@@ -140,67 +142,74 @@ impl Lane {
 }
 
 impl QueueState {
-    /// Leaves the places up to `last` alone: the store still knows something of them.
-    pub fn begin_behind(&mut self, last: Position) {
-        self.lane.begin_behind(last);
+    /// Leaves the places of a lane up to `last` alone: the store still knows something of them.
+    pub fn begin_behind(&mut self, lane: u8, last: Position) {
+        if last > 0 {
+            self.lanes.get_mut(lane).begin_behind(last);
+        }
     }
 
-    /// Takes over at start what the store holds, without reading it.
-    pub fn recover(&mut self, backlog: &Backlog) {
-        self.lane.recover(backlog);
+    /// Takes over at start what the store holds of a lane, without reading it.
+    pub fn recover(&mut self, lane: u8, backlog: &Backlog) {
+        self.lanes.change(lane, |lane| lane.recover(backlog));
     }
 
     /// Why the queue cannot deliver, if so.
     pub fn damage(&self) -> Option<&Damage> {
-        self.lane.damage()
+        self.lanes.occupied().find_map(Lane::damage)
     }
 
-    /// Whether the front lies on disk and may have expired.
-    pub(super) fn page_expires(&self, now: Millis) -> bool {
-        self.lane.page_expires(&self.limits, now)
+    /// The lane whose front lies on disk and may have expired, if there is one.
+    pub(super) fn page_expires(&self, now: Millis) -> Option<u8> {
+        let mut lanes = self.lanes.occupied();
+        let due = lanes.find(|lane| lane.page_expires(&self.limits, now));
+        due.map(|lane| lane.number)
     }
 
     /// Asks for the next load if consumers are about to run out of messages.
     pub(super) fn read_ahead(&mut self, delivered: bool, effects: &mut Effects) {
-        let Some(pages) = &self.lane.pages else {
-            return;
-        };
-        let front = cost(self.lane.ready.len(), pages.front_bytes);
-        if front < self.chunk && (delivered || self.consumers.can_take()) {
-            self.ask_for_load(effects);
+        let front = self.lanes.front_lane();
+        let Some(pages) = &front.pages else { return };
+        let resident = cost(front.ready.len(), pages.front_bytes);
+        if resident < self.chunk && (delivered || self.consumers.can_take()) {
+            self.ask_for_load(self.lanes.front_number(), effects);
         }
     }
 
-    /// Asks for the next load, if there is something to load and nobody does.
-    pub(super) fn ask_for_load(&mut self, effects: &mut Effects) {
-        effects.load |= self.lane.begin_loading();
+    /// Asks for the next load of a lane, if there is something to load and nobody does.
+    pub(super) fn ask_for_load(&mut self, lane: u8, effects: &mut Effects) {
+        if self.lanes.get_mut(lane).begin_loading() {
+            effects.loads.push(lane);
+        }
     }
 
     /// Leaves what is too much for the queue, and lies on disk, to the reader threads.
     pub(super) fn leave_excess(&mut self, effects: &mut Effects) {
         if std::mem::take(&mut effects.excess) {
-            self.ask_for_load(effects);
+            self.ask_for_load(self.lanes.front_number(), effects);
         }
     }
 
-    /// What to read next. `None` when nothing lies on disk.
+    /// What to read next of a lane, or of the front of the queue. `None` when nothing of it lies on disk.
     ///
     /// # Errors
     /// Why that cannot be read, found out earlier.
-    pub fn next_load(&self) -> Result<Option<Load>, Damage> {
-        self.lane.next_load(self.chunk)
+    pub fn next_load(&self, lane: Option<u8>) -> Result<Option<Load>, Damage> {
+        let lane = lane.unwrap_or_else(|| self.lanes.front_number());
+        let lane = self.lanes.get(lane);
+        lane.map_or(Ok(None), |lane| lane.next_load(self.chunk))
     }
 
-    /// Puts what was read at the end of the resident front, if it is what comes next. The caller makes room and
+    /// Puts what was read at the end of its lane's resident front, if it is what comes next. The caller makes room and
     /// dispatches. `loaded` keeps what is not needed, to be dropped without the lock.
     pub fn loaded(&mut self, loaded: &mut Loaded) {
-        self.lane.loaded(loaded);
+        self.lanes.change(loaded.lane, |lane| lane.loaded(loaded));
     }
 
-    /// Notes that what was to be loaded in `epoch` cannot be read: consumers are cancelled, for their queue has come to
-    /// its end. Says whether that is news.
-    pub fn fail(&mut self, epoch: u64, text: &str) -> bool {
-        let news = self.lane.fail(epoch, text);
+    /// Notes that what was to be loaded cannot be read: consumers are cancelled, for their queue has come to its end.
+    /// Says whether that is news.
+    pub fn fail(&mut self, load: &Load, text: &str) -> bool {
+        let news = self.lanes.get_mut(load.lane).fail(load.epoch, text);
         if news {
             self.cancel_consumers();
         }
@@ -209,7 +218,7 @@ impl QueueState {
 
     /// What the messages cost that wait in memory.
     pub fn resident(&self) -> usize {
-        self.lane.resident()
+        self.lanes.occupied().map(Lane::resident).sum()
     }
 }
 

@@ -31,7 +31,7 @@ const BLOCK: usize = 256 * 1024;
 /// What paging out may do.
 #[derive(Debug, Clone, Copy)]
 pub struct PageOut {
-    /// How far the store can read.
+    /// How far the store can read the lane.
     pub readable: Position,
     /// How much of the front is to stay in memory, as [`cost`] reckons.
     pub keep: usize,
@@ -157,18 +157,20 @@ impl Lane {
 }
 
 impl QueueState {
-    /// Pages out one run. The messages go to `forgotten`, to be freed without the lock.
-    pub fn page_out(&mut self, how: PageOut, forgotten: &mut Vec<Entry>) -> PagedOut {
+    /// Pages out one run of a lane. The messages go to `forgotten`, to be freed without the lock.
+    pub fn page_out(&mut self, lane: u8, how: PageOut, forgotten: &mut Vec<Entry>) -> PagedOut {
         if self.deleted {
             return PagedOut::Nothing;
         }
-        self.lane.page_out(how, forgotten)
+        self.lanes
+            .change(lane, |lane| lane.page_out(how, forgotten))
     }
 
     /// Notes that messages are in the spill now, or could not be written. What is to be dropped without the lock is
     /// given back.
     pub fn spilled(&mut self, entries: &Arc<Vec<Entry>>, block: Block) -> Option<Arc<Block>> {
-        self.lane.spilled(entries, block)
+        let lane = entries.first().map_or(0, |entry| entry.lane);
+        self.lanes.get_mut(lane).spilled(entries, block)
     }
 }
 

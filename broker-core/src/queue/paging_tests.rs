@@ -4,7 +4,9 @@
 //! read is kept back and handed in later, after purges, deliveries and further paging.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, VecDeque},
+    slice,
     sync::Arc,
 };
 
@@ -13,6 +15,7 @@ use tempfile::TempDir;
 
 use super::{
     arguments::Overflow,
+    lane::Lane,
     page::Loaded,
     page_out::{PageOut, PagedOut},
     *,
@@ -28,6 +31,15 @@ const TTL: Millis = 100;
 /// What a message says that has an expiration of its own.
 const OWN_TTL: Millis = 50;
 const CHUNK: usize = 600;
+/// The highest priority of a queue that has some.
+const HIGHEST: u8 = 2;
+
+/// A place in the order of the queue: its lane and its position there.
+type Place = (Reverse<u8>, Position);
+
+fn place_of(entry: &Entry) -> Place {
+    (Reverse(entry.lane), entry.position)
+}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -35,15 +47,18 @@ enum Step {
         count: usize,
         persistent: bool,
         expires: bool,
+        priority: u8,
     },
     Reserve {
         persistent: bool,
+        priority: u8,
     },
     Insert,
     Get,
     Ack(prop::sample::Index),
     Requeue(prop::sample::Index),
     PageOut {
+        lane: u8,
         readable: prop::sample::Index,
         keep: usize,
         front: bool,
@@ -51,8 +66,8 @@ enum Step {
     },
     /// The first block that waits is written.
     Write,
-    /// Reads what comes next, and keeps it.
-    Read,
+    /// Reads what comes next in a lane or in the queue, and keeps it.
+    Read(Option<u8>),
     /// Hands in what was read.
     Deliver(prop::sample::Index),
     Purge,
@@ -62,26 +77,46 @@ enum Step {
     Restart,
 }
 
+/// A priority; those above [`HIGHEST`] count as it.
+fn lane() -> impl Strategy<Value = u8> {
+    0..HIGHEST + 2
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let index = any::<prop::sample::Index>;
-    let page_out = (index(), 0..1_500_usize, any::<bool>(), any::<bool>());
+    let page_out = (
+        lane(),
+        index(),
+        0..1_500_usize,
+        any::<bool>(),
+        any::<bool>(),
+    );
     prop_oneof![
-        8 => (1..80_usize, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
-            |(count, persistent, expires)| Step::Publish { count, persistent, expires }
+        8 => (1..80_usize, any::<bool>(), prop::bool::weighted(0.2), lane()).prop_map(
+            |(count, persistent, expires, priority)| Step::Publish {
+                count,
+                persistent,
+                expires,
+                priority,
+            }
         ),
-        2 => any::<bool>().prop_map(|persistent| Step::Reserve { persistent }),
+        2 => (any::<bool>(), lane()).prop_map(|(persistent, priority)| Step::Reserve {
+            persistent,
+            priority,
+        }),
         2 => Just(Step::Insert),
         12 => Just(Step::Get),
         6 => index().prop_map(Step::Ack),
         3 => index().prop_map(Step::Requeue),
-        8 => page_out.prop_map(|(readable, keep, front, spill)| Step::PageOut {
+        8 => page_out.prop_map(|(lane, readable, keep, front, spill)| Step::PageOut {
+            lane,
             readable,
             keep,
             front,
             spill
         }),
         3 => Just(Step::Write),
-        3 => Just(Step::Read),
+        3 => prop::option::of(lane()).prop_map(Step::Read),
         3 => index().prop_map(Step::Deliver),
         1 => Just(Step::Purge),
         2 => (1..TTL).prop_map(Step::Pass),
@@ -124,14 +159,22 @@ impl Known {
 /// The same queue without a disk.
 #[derive(Default)]
 struct Model {
-    ready: BTreeMap<Position, Known>,
-    returned: BTreeMap<Position, Known>,
+    ready: BTreeMap<Place, Known>,
+    returned: BTreeMap<Place, Known>,
 }
 
 impl Model {
-    fn pop(&mut self) -> Option<(Position, Known)> {
-        let returned = self.returned.pop_first();
-        returned.or_else(|| self.ready.pop_first())
+    /// The row that has the first message: within a lane what came back comes first.
+    fn front(&mut self) -> &mut BTreeMap<Place, Known> {
+        let lane = |row: &BTreeMap<Place, Known>| row.keys().next().map(|place| place.0.0);
+        match lane(&self.returned) >= lane(&self.ready) {
+            true => &mut self.returned,
+            false => &mut self.ready,
+        }
+    }
+
+    fn pop(&mut self) -> Option<(Place, Known)> {
+        self.front().pop_first()
     }
 
     fn make_room(&mut self, arguments: &QueueArguments) {
@@ -150,15 +193,25 @@ impl Model {
         all.map(|known| known.body.len()).sum()
     }
 
+    /// Whatever is at the front of a lane goes when its time has come.
     fn expire(&mut self, now: Millis, ttl: Option<u64>) {
-        loop {
-            let row = match self.returned.is_empty() {
-                true => &mut self.ready,
-                false => &mut self.returned,
+        for lane in 0..=HIGHEST {
+            let of_lane = |row: &BTreeMap<Place, Known>| {
+                let first = row.range((Reverse(lane), 0)..).next();
+                first
+                    .map(|(place, _)| *place)
+                    .filter(|place| place.0.0 == lane)
             };
-            match row.first_entry() {
-                Some(first) if first.get().has_expired(now, ttl) => drop(first.remove()),
-                _ => return,
+            loop {
+                let (row, place) = match (of_lane(&self.returned), of_lane(&self.ready)) {
+                    (Some(place), _) => (&mut self.returned, place),
+                    (None, Some(place)) => (&mut self.ready, place),
+                    (None, None) => break,
+                };
+                if !row[&place].has_expired(now, ttl) {
+                    break;
+                }
+                row.remove(&place);
             }
         }
     }
@@ -172,7 +225,7 @@ struct Scene {
     _folder: TempDir,
     spill: Spill,
     unacked: Vec<Entry>,
-    reserved: VecDeque<(Position, Message, Millis)>,
+    reserved: VecDeque<(Places, Message, Millis)>,
     waiting: Vec<Arc<Vec<Entry>>>,
     read: Vec<Loaded>,
     published: usize,
@@ -181,7 +234,8 @@ struct Scene {
 }
 
 fn new_state(arguments: &QueueArguments) -> QueueState {
-    QueueState::new(ID, true, Limits::new(arguments), CHUNK)
+    let priorities = Priorities::of(arguments);
+    QueueState::new(ID, true, priorities, Limits::new(arguments), CHUNK)
 }
 
 impl Scene {
@@ -204,15 +258,20 @@ impl Scene {
         }
     }
 
-    fn message(&mut self, persistent: bool, expires: bool) -> Message {
+    fn message(&mut self, persistent: bool, expires: bool, priority: u8) -> Message {
         self.published += 1;
         let body = vec![self.published as u8; self.published % 40];
         let properties: &[u8] = if expires {
-            &[1, 0, 2, b'5', b'0']
+            &[9, 0, priority, 2, b'5', b'0']
         } else {
-            &[0, 0]
+            &[8, 0, priority]
         };
         Message::new("", "q", properties, &body, persistent)
+    }
+
+    /// The place of a message in a lane where `position` is next.
+    fn place(&self, message: &Message, position: Position) -> Place {
+        (Reverse(self.state.lanes.lane_of(message)), position)
     }
 
     fn known(&self, message: &Message) -> Known {
@@ -227,8 +286,8 @@ impl Scene {
     }
 
     /// What the model does when a message enters.
-    fn entered(&mut self, position: Position, known: Known) {
-        self.model.ready.insert(position, known);
+    fn entered(&mut self, place: Place, known: Known) {
+        self.model.ready.insert(place, known);
         if self.arguments.max_length.is_some() {
             self.model.expire(self.now, self.arguments.message_ttl_ms);
             self.model.make_room(&self.arguments);
@@ -236,37 +295,34 @@ impl Scene {
         self.model.expire(self.now, self.arguments.message_ttl_ms);
     }
 
-    fn publish(&mut self, count: usize, persistent: bool, expires: bool) {
-        let messages: Vec<_> = (0..count)
-            .map(|_| self.message(persistent, expires))
-            .collect();
+    fn publish(&mut self, count: usize, message: impl Fn(&mut Self) -> Message) {
+        let messages: Vec<_> = (0..count).map(|_| message(self)).collect();
         for message in &messages {
-            let position = self.state.lane.next_position;
+            let lane = self.state.lanes.lane_of(message);
+            let position = self.state.lanes.get_mut(lane).next_position;
             let one = std::iter::once(message.clone());
             let (now, effects) = (self.now, &mut self.effects);
             self.state.publish(one, now, effects, &mut Vec::new());
             self.settle();
             let known = self.known(message);
-            self.entered(position, known);
+            self.entered(self.place(message, position), known);
         }
     }
 
-    fn reserve(&mut self, persistent: bool) {
-        let message = self.message(persistent, false);
-        let position = self.state.reserve();
+    fn reserve(&mut self, persistent: bool, priority: u8) {
+        let message = self.message(persistent, false, priority);
+        let places = self.state.reserve_row(slice::from_ref(&message));
+        let position = self.state.next_place(&message, &mut places.clone());
         if persistent {
-            self.effects.operations.push(Operation::Enqueue {
-                queue: ID,
-                position,
-                enqueued_at: self.now,
-                message: message.clone(),
-            });
+            let record = self.state.enqueueing(position, &message, self.now);
+            self.effects.operations.push(record);
         }
-        self.reserved.push_back((position, message, self.now));
+        self.reserved.push_back((places, message, self.now));
     }
 
     fn insert(&mut self) {
-        if let Some((position, message, then)) = self.reserved.pop_front() {
+        if let Some((mut places, message, then)) = self.reserved.pop_front() {
+            let position = self.state.next_place(&message, &mut places);
             let (now, effects) = (self.now, &mut self.effects);
             // In the broker a place is reserved and taken at the same moment.
             self.state.insert(position, message.clone(), then, effects);
@@ -275,13 +331,13 @@ impl Scene {
             self.now = then;
             let known = self.known(&message);
             self.now = now;
-            self.entered(position, known);
+            self.entered(self.place(&message, position), known);
         }
     }
 
-    fn load(&mut self) {
-        let load = self.state.next_load().unwrap().unwrap();
-        let mut loaded = load.read(ID, &self.store).unwrap();
+    fn load(&mut self, lane: Option<u8>) {
+        let load = self.state.next_load(lane).unwrap().unwrap();
+        let mut loaded = load.read(&self.store).unwrap();
         self.state.loaded(&mut loaded);
         self.state.drop_excess(&mut self.effects);
         self.state.dispatch(self.now, &mut self.effects);
@@ -292,12 +348,14 @@ impl Scene {
         loop {
             self.store.append(&mut self.effects.operations);
             self.effects.forgotten.clear();
-            self.effects.load = false;
+            self.effects.loads.clear();
             let excess = std::mem::take(&mut self.effects.excess);
-            if !excess && !self.state.page_expires(self.now) {
-                return;
+            let expires = self.state.page_expires(self.now);
+            match (excess, expires) {
+                (true, _) => self.load(None),
+                (false, Some(lane)) => self.load(Some(lane)),
+                (false, None) => return,
             }
-            self.load();
         }
     }
 
@@ -305,16 +363,16 @@ impl Scene {
         let (now, mut found) = (self.now, None);
         while found.is_none() {
             found = self.state.get(false, now, &mut self.effects);
-            if found.is_none() && self.state.next_load().unwrap().is_none() {
+            if found.is_none() && self.state.next_load(None).unwrap().is_none() {
                 break;
             }
             if found.is_none() {
-                self.load();
+                self.load(None);
             }
         }
         self.model.expire(now, self.arguments.message_ttl_ms);
         let expected = self.model.pop();
-        let got = found.as_ref().map(|e| (e.position, Known::of(e)));
+        let got = found.as_ref().map(|e| (place_of(e), Known::of(e)));
         assert_eq!(got, expected);
         self.unacked.extend(found);
     }
@@ -323,7 +381,7 @@ impl Scene {
         let mut known = Known::of(&entry);
         known.delivery_count += 1;
         known.redelivered = true;
-        self.model.returned.insert(entry.position, known);
+        self.model.returned.insert(place_of(&entry), known);
         let entry = std::iter::once(entry);
         self.state.requeue(entry, &mut self.effects);
         self.state.drop_excess(&mut self.effects);
@@ -333,8 +391,8 @@ impl Scene {
         self.model.expire(self.now, self.arguments.message_ttl_ms);
     }
 
-    fn page_out(&mut self, how: PageOut) {
-        let done = self.state.page_out(how, &mut self.effects.forgotten);
+    fn page_out(&mut self, lane: u8, how: PageOut) {
+        let done = self.state.page_out(lane, how, &mut self.effects.forgotten);
         if let PagedOut::Spill(entries) = done {
             self.waiting.push(entries);
         }
@@ -345,13 +403,16 @@ impl Scene {
         self.settle();
         let (reserved, unacked) = (self.reserved.len(), self.unacked.len());
         let returned = self.model.returned.len();
-        let late = self.state.lane.ready.iter();
-        let late = late.filter(|e| e.position <= self.state.lane.taken).count();
+        let late = self.lanes().flat_map(|lane| {
+            let taken = lane.taken;
+            lane.ready.iter().filter(move |e| e.position <= taken)
+        });
+        let (late, lanes) = (late.count(), self.lanes().count());
         let before = self.effects.operations.len();
         let count = self.state.purge(&mut self.effects, &mut Garbage::default());
         let records = self.effects.operations.len() - before;
         assert!(
-            records <= 1 + reserved + returned + late,
+            records <= lanes + reserved + returned + late,
             "{records} records"
         );
         assert!(unacked >= self.state.unacknowledged_count());
@@ -372,9 +433,13 @@ impl Scene {
         self.waiting.clear();
         self.read.clear();
         self.state = new_state(&self.arguments);
-        if let Some(backlog) = self.store.backlog(ID).unwrap() {
-            assert_eq!(backlog.first, self.store_places()[0]);
-            self.state.recover(&backlog);
+        for lane in 0..=HIGHEST {
+            if let Some(backlog) = self.store.backlog(ID.lane(lane)).unwrap() {
+                let places = self.store_places();
+                let mut places = places.iter().filter(|place| place.0.0 == lane);
+                assert_eq!(Some(backlog.first), places.next().map(|place| place.1));
+                self.state.recover(lane, &backlog);
+            }
         }
         let returned = std::mem::take(&mut self.model.returned);
         self.model.ready.extend(returned);
@@ -384,12 +449,21 @@ impl Scene {
         self.model.expire(self.now, self.arguments.message_ttl_ms);
     }
 
-    fn store_places(&self) -> Vec<Position> {
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        (0..=HIGHEST).filter_map(|lane| self.state.lanes.get(lane))
+    }
+
+    fn store_places(&self) -> Vec<Place> {
         let mut places = Vec::new();
-        let mut each = |stored: crate::store::StoredMessage| places.push(stored.position);
-        self.store
-            .read(ID, 0, Position::MAX, usize::MAX, &mut each)
-            .unwrap();
+        for lane in (0..=HIGHEST).rev() {
+            let mut each = |stored: crate::store::StoredMessage| {
+                places.push((Reverse(lane), stored.position));
+            };
+            let queue = ID.lane(lane);
+            self.store
+                .read(queue, 0, Position::MAX, usize::MAX, &mut each)
+                .unwrap();
+        }
         places
     }
 
@@ -399,8 +473,12 @@ impl Scene {
                 count,
                 persistent,
                 expires,
-            } => self.publish(count, persistent, expires),
-            Step::Reserve { persistent } => self.reserve(persistent),
+                priority,
+            } => self.publish(count, |it| it.message(persistent, expires, priority)),
+            Step::Reserve {
+                persistent,
+                priority,
+            } => self.reserve(persistent, priority),
             Step::Insert => self.insert(),
             Step::Get => self.get(),
             Step::Ack(index) if !self.unacked.is_empty() => {
@@ -413,28 +491,34 @@ impl Scene {
                 self.requeue(entry);
             }
             Step::PageOut {
+                lane,
                 readable,
                 keep,
                 front,
                 spill,
-            } => self.page_out(PageOut {
-                readable: readable.index(self.state.lane.next_position as usize) as u64,
-                keep,
-                front,
-                spill: if spill {
-                    Spilling::Now
-                } else {
-                    Spilling::Never
-                },
-            }),
+            } => {
+                let lane = self.state.lanes.get(lane).map_or(0, |_| lane);
+                let end = self.state.lanes.get_mut(lane).next_position;
+                let how = PageOut {
+                    readable: readable.index(end as usize) as u64,
+                    keep,
+                    front,
+                    spill: if spill {
+                        Spilling::Now
+                    } else {
+                        Spilling::Never
+                    },
+                };
+                self.page_out(lane, how);
+            }
             Step::Write if !self.waiting.is_empty() => {
                 let entries = self.waiting.remove(0);
                 let block = self.spill.write(&entries).unwrap();
                 self.state.spilled(&entries, block);
             }
-            Step::Read => {
-                if let Some(load) = self.state.next_load().unwrap() {
-                    self.read.push(load.read(ID, &self.store).unwrap());
+            Step::Read(lane) => {
+                if let Some(load) = self.state.next_load(lane).unwrap() {
+                    self.read.push(load.read(&self.store).unwrap());
                 }
             }
             Step::Deliver(index) if !self.read.is_empty() => {
@@ -475,12 +559,15 @@ impl Scene {
             .chain(&self.model.returned)
             .filter(|(_, known)| known.persistent)
             .map(|(place, _)| *place)
-            .chain(self.unacked.iter().filter(|e| e.stored).map(|e| e.position))
+            .chain(self.unacked.iter().filter(|e| e.stored).map(place_of))
             .chain(
                 self.reserved
                     .iter()
                     .filter(|(_, message, _)| message.persistent())
-                    .map(|(place, ..)| *place),
+                    .map(|(places, message, _)| {
+                        let position = self.state.next_place(message, &mut places.clone());
+                        self.place(message, position)
+                    }),
             )
             .collect();
         places.sort_unstable();
@@ -505,6 +592,32 @@ proptest! {
     #[test]
     fn paged_queue_is_like_one_in_memory(steps in vec(step(), 0..60)) {
         run(QueueArguments::default(), steps);
+    }
+
+    #[test]
+    fn paged_queue_with_priorities_is_like_one_in_memory(steps in vec(step(), 0..60)) {
+        run(
+            QueueArguments {
+                max_priority: Some(HIGHEST),
+                ..QueueArguments::default()
+            },
+            steps,
+        );
+    }
+
+    #[test]
+    fn paged_queue_with_priorities_and_limits_is_like_one_in_memory(
+        steps in vec(step(), 0..60),
+    ) {
+        run(
+            QueueArguments {
+                message_ttl_ms: Some(TTL),
+                max_length: Some(150),
+                max_priority: Some(HIGHEST),
+                ..QueueArguments::default()
+            },
+            steps,
+        );
     }
 
     #[test]

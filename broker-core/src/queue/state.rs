@@ -1,6 +1,6 @@
 //! What is in a queue and how it changes: a pure machine without I/O, clock or lock of its own.
 //!
-//! The messages themselves lie in a [`Lane`]: their order, and what of them is on disk only. Here is what decides about
+//! The messages themselves lie in [`Lanes`]: their order, and what of them is on disk only. Here is what decides about
 //! them: the limits, the consumers, and who is told.
 //!
 //! Every change is answered by *effects*: operations for the store and messages to dead-letter. The caller applies
@@ -12,7 +12,9 @@ use super::{
     effects::{DeadReason, Effects},
     entry::{Entry, Millis},
     lane::{Garbage, Lane},
+    lanes::{Lanes, Places},
     limits::Limits,
+    priorities::Priorities,
 };
 use crate::{
     message::Message,
@@ -28,7 +30,7 @@ pub struct QueueState {
     /// Whether persistent messages go to the store.
     pub(super) durable: bool,
     pub(super) limits: Limits,
-    pub(super) lane: Lane,
+    pub(super) lanes: Lanes,
     pub(super) unacknowledged: usize,
     /// Bytes of their bodies.
     pub(super) unacknowledged_bytes: usize,
@@ -43,12 +45,18 @@ pub struct QueueState {
 
 impl QueueState {
     /// An empty queue, which loads `chunk` bytes of messages at once when they lie on disk.
-    pub fn new(id: QueueId, durable: bool, limits: Limits, chunk: usize) -> Self {
+    pub fn new(
+        id: QueueId,
+        durable: bool,
+        priorities: Option<Priorities>,
+        limits: Limits,
+        chunk: usize,
+    ) -> Self {
         Self {
             id,
             durable,
             limits,
-            lane: Lane::new(id),
+            lanes: Lanes::new(id, priorities),
             unacknowledged: 0,
             unacknowledged_bytes: 0,
             counters: Counts::default(),
@@ -71,19 +79,19 @@ impl QueueState {
             unacknowledged_bytes: self.unacknowledged_bytes,
             consumers: self.consumers.len(),
             ready_bytes: self.ready_bytes(),
-            paged: self.lane.paged(),
+            paged: self.lanes.paged(),
             resident_bytes: self.resident(),
         }
     }
 
     /// Messages that wait for a consumer.
     pub fn ready_count(&self) -> usize {
-        self.lane.count()
+        self.lanes.count()
     }
 
     /// Bytes of the bodies that wait for a consumer, as `x-max-length-bytes` counts them.
     pub fn ready_bytes(&self) -> usize {
-        self.lane.ready_bytes
+        self.lanes.bytes()
     }
 
     /// Messages that were delivered and not yet settled.
@@ -106,34 +114,43 @@ impl QueueState {
         self.deleted
     }
 
-    /// Sets a place aside for a message whose record goes to the store in one batch with other queues' records. To be
-    /// followed by [`Self::insert`].
-    pub fn reserve(&mut self) -> Position {
-        self.lane.reserve()
+    /// Sets a place aside for each of `messages`, whose records go to the store in one batch with other queues' records.
+    /// To be followed by [`Self::insert`].
+    pub fn reserve_row(&mut self, messages: &[Message]) -> Places {
+        self.lanes.reserve_row(messages)
     }
 
-    /// Sets `count` places aside that follow each other, and returns the first.
-    pub fn reserve_row(&mut self, count: usize) -> Position {
-        self.lane.reserve_row(count)
+    /// The place of `message`, which is the next of those that `places` were set aside for.
+    pub fn next_place(&self, message: &Message, places: &mut Places) -> Position {
+        places.take(self.lanes.lane_of(message))
     }
 
-    /// Notes that messages come to `count` places from `first` on whose records are in the store with `ticket`. If other
-    /// messages have entered behind them meanwhile, the store may have written those before. `durable` says what the
-    /// store's last durable ticket is.
-    pub fn note_records(
+    /// Notes that messages come to `places` whose records are in the store with `ticket`. If other messages have entered
+    /// behind them meanwhile, the store may have written those before. `durable` says what the store's last durable
+    /// ticket is.
+    pub fn note_records(&mut self, places: &Places, ticket: Ticket, durable: &dyn Fn() -> Ticket) {
+        self.lanes.note_records(places, ticket, durable);
+    }
+
+    /// How far the store can read a lane without a gap, when it has `written` what is there and its last durable ticket
+    /// is what `durable` says.
+    pub fn readable(
         &mut self,
-        first: Position,
-        count: usize,
-        ticket: Ticket,
+        lane: u8,
+        written: Position,
         durable: impl FnOnce() -> Ticket,
-    ) {
-        self.lane.note_records(first, count, ticket, durable);
+    ) -> Position {
+        self.lanes.get_mut(lane).readable(written, durable)
     }
 
-    /// How far the store can read without a gap, when it has `written` what is there and its last durable ticket is
-    /// what `durable` says.
-    pub fn readable(&mut self, written: Position, durable: impl FnOnce() -> Ticket) -> Position {
-        self.lane.readable(written, durable)
+    /// What the store is to know of a message at this place.
+    pub fn enqueueing(&self, position: Position, message: &Message, now: Millis) -> Operation {
+        Operation::Enqueue {
+            queue: self.id.lane(self.lanes.lane_of(message)),
+            position,
+            enqueued_at: now,
+            message: message.clone(),
+        }
     }
 
     /// Whether a message of this kind is to be recorded in the store.
@@ -150,10 +167,15 @@ impl QueueState {
         now: Millis,
         effects: &mut Effects,
     ) -> bool {
-        self.lane.unreserve(position);
+        let lane = self.lanes.lane_of(&message);
+        self.lanes.get_mut(lane).unreserve(position);
         let stored = self.stores(&message);
         let refused = !self.deleted && self.refuses(1, message.body().len());
-        let entry = self.entry_at(position, message, now, stored);
+        let entry = Entry {
+            stored,
+            lane,
+            ..Entry::new(position, message, now)
+        };
         if self.deleted {
             // Its record may have followed that of the deletion.
             effects.operations.extend(entry.settlement(self.id));
@@ -165,7 +187,7 @@ impl QueueState {
             return false;
         }
         self.count_publish(stored);
-        self.lane.push_in_order(entry);
+        self.lanes.change(lane, |lane| lane.push_in_order(entry));
         if self.limits.length_limited() {
             self.dispatch(now, effects);
             self.drop_excess(effects);
@@ -191,19 +213,20 @@ impl QueueState {
                 self.refuse(message, now, effects);
                 continue;
             }
-            let position = self.lane.take_position();
+            let lane = self.lanes.lane_of(&message);
+            let position = self.lanes.get_mut(lane).take_position();
             let stored = self.stores(&message);
             self.count_publish(stored);
             if stored {
-                effects.operations.push(Operation::Enqueue {
-                    queue: self.id,
-                    position,
-                    enqueued_at: now,
-                    message: message.clone(),
-                });
+                let record = self.enqueueing(position, &message, now);
+                effects.operations.push(record);
             }
-            let entry = self.entry_at(position, message, now, stored);
-            self.lane.push(entry);
+            let entry = Entry {
+                stored,
+                lane,
+                ..Entry::new(position, message, now)
+            };
+            self.lanes.change(lane, |lane| lane.push(entry));
             if self.limits.length_limited() {
                 self.dispatch(now, effects);
                 self.drop_excess(effects);
@@ -227,7 +250,7 @@ impl QueueState {
                 let Some(offer) = self.consumers.offer() else {
                     break;
                 };
-                let Some(mut entry) = self.lane.pop() else {
+                let Some(mut entry) = self.lanes.pop() else {
                     break;
                 };
                 if offer.no_ack {
@@ -254,41 +277,59 @@ impl QueueState {
         self.read_ahead(delivered, effects);
     }
 
-    /// Drops or dead-letters what has expired at the front. Returns whether a live message is there.
+    /// Drops or dead-letters what has expired at the front of each lane. Returns whether a live message is at the front
+    /// of the queue.
     pub fn expire(&mut self, now: Millis, effects: &mut Effects) -> bool {
         let live = self.expire_before(now.saturating_add(1), effects);
-        if !live && self.page_expires(now) {
-            self.ask_for_load(effects);
+        let mut lane = self.lanes.front_number();
+        while let Some(lower) = self.lanes.occupied_below(lane) {
+            self.expire_in_lane(lower, now, effects);
+            lane = lower;
+        }
+        if let Some(lane) = self.page_expires(now) {
+            self.ask_for_load(lane, effects);
         }
         live
     }
 
     fn expire_before(&mut self, limit: Millis, effects: &mut Effects) -> bool {
         loop {
-            let Some(front) = self.lane.front() else {
+            let Some(front) = self.lanes.front() else {
                 return false;
             };
             if self.limits.expiry(front) >= limit {
                 return true;
             }
-            let Some(entry) = self.lane.pop() else {
+            let Some(entry) = self.lanes.pop() else {
                 return false;
             };
             self.bury(entry, DeadReason::Expired, effects);
         }
     }
 
-    /// When the message at the front expires, if there is one that does. If it lies on disk, the moment at which it has
-    /// to be looked at.
+    fn expire_in_lane(&mut self, lane: u8, now: Millis, effects: &mut Effects) {
+        let due = |entry: &Entry, limits: &Limits| limits.expiry(entry) <= now;
+        while let Some(front) = self.lanes.get(lane).and_then(Lane::front)
+            && due(front, &self.limits)
+        {
+            let Some(entry) = self.lanes.change(lane, Lane::pop) else {
+                return;
+            };
+            self.bury(entry, DeadReason::Expired, effects);
+        }
+    }
+
+    /// When the first message expires at the front of a lane, if there is one that does. If it lies on disk, the moment
+    /// at which it has to be looked at.
     pub fn next_expiry(&self) -> Option<Millis> {
-        self.lane.next_expiry(&self.limits)
+        self.lanes.next_expiry(&self.limits)
     }
 
     /// Takes the first message for `basic.get`, and counts it as unacknowledged unless `no_ack`. `None` also when it
     /// lies on disk ([`Self::next_load`]).
     pub fn get(&mut self, no_ack: bool, now: Millis, effects: &mut Effects) -> Option<Entry> {
         self.expire(now, effects);
-        let mut entry = self.lane.pop()?;
+        let mut entry = self.lanes.pop()?;
         if no_ack {
             effects.operations.extend(entry.settlement(self.id));
             entry.stored = false;
@@ -365,7 +406,7 @@ impl QueueState {
     /// after the lock.
     pub fn purge(&mut self, effects: &mut Effects, garbage: &mut Garbage) -> usize {
         let count = self.ready_count();
-        self.lane.purge(self.durable, effects, garbage);
+        self.lanes.purge(self.durable, effects, garbage);
         count
     }
 
@@ -374,12 +415,12 @@ impl QueueState {
     /// the same time either prevents it or finds it in its outbox.
     pub fn delete(&mut self, effects: &mut Effects, garbage: &mut Garbage) -> usize {
         let count = self.ready_count();
-        self.lane.clear(garbage);
+        self.lanes.clear(garbage);
         self.deleted = true;
         if self.durable {
-            effects
-                .operations
-                .push(Operation::DeleteQueue { queue: self.id });
+            let lanes = self.lanes.ids();
+            let deletions = lanes.map(|queue| Operation::DeleteQueue { queue });
+            effects.operations.extend(deletions);
         }
         self.cancel_consumers();
         count
@@ -393,16 +434,9 @@ impl QueueState {
         self.consumers = Consumers::default();
     }
 
-    fn entry_at(&self, position: Position, message: Message, now: Millis, stored: bool) -> Entry {
-        Entry {
-            stored,
-            ..Entry::new(position, message, now)
-        }
-    }
-
     fn put_back(&mut self, entry: Entry) {
         if !self.deleted {
-            self.lane.put_back(entry);
+            self.lanes.change(entry.lane, |lane| lane.put_back(entry));
         }
     }
 
@@ -412,8 +446,8 @@ impl QueueState {
             return;
         }
         while self.limits.exceeded(self.ready_count(), self.ready_bytes()) {
-            let Some(entry) = self.lane.pop() else {
-                effects.excess = matches!(self.next_load(), Ok(Some(_)));
+            let Some(entry) = self.lanes.pop() else {
+                effects.excess = matches!(self.next_load(None), Ok(Some(_)));
                 return;
             };
             self.bury(entry, DeadReason::MaxLength, effects);
@@ -422,7 +456,7 @@ impl QueueState {
 
     fn refuse(&mut self, message: Message, now: Millis, effects: &mut Effects) {
         if self.limits.dead_letters_refused() {
-            let entry = self.entry_at(0, message, now, false);
+            let entry = Entry::new(0, message, now);
             self.bury(entry, DeadReason::MaxLength, effects);
         }
     }

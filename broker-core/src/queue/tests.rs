@@ -30,6 +30,7 @@ fn queue_with(store: Arc<MemoryStore>, arguments: QueueArguments, pager: Arc<Pag
         auto_delete: false,
         exclusive_owner: None,
         table: FieldTable::default(),
+        priorities: Priorities::of(&arguments),
         arguments: Arc::new(arguments),
     };
     Queue::new(QueueId(1), properties, store, Arc::default(), pager)
@@ -54,7 +55,7 @@ fn publish(queue: &Arc<Queue>, body: &str) {
 }
 
 /// What a transaction does between its batch and its entry into the queue.
-fn reserve(queue: &Arc<Queue>, body: &str) -> (u64, Message) {
+fn reserve(queue: &Arc<Queue>, body: &str) -> (Places, Message) {
     let message = persistent(body);
     let mut batch = Vec::new();
     let place = queue.reserve(&message, 0, &mut batch);
@@ -62,7 +63,7 @@ fn reserve(queue: &Arc<Queue>, body: &str) -> (u64, Message) {
     (place, message)
 }
 
-fn insert(queue: &Arc<Queue>, reserved: (u64, Message)) {
+fn insert(queue: &Arc<Queue>, reserved: (Places, Message)) {
     queue.insert(reserved.0, reserved.1, 0, &mut Work::default());
 }
 
@@ -257,11 +258,12 @@ fn nothing_is_paged_out_behind_a_record_that_the_store_may_have_written_late() {
     let reserved = reserve(&queue, "first place");
     publish(&queue, "second place");
     let mut state = queue.state.lock();
-    state.note_records(reserved.0, 1, Ticket(8), || Ticket(7));
-    assert_eq!(state.readable(2, || Ticket(7)), 0);
-    assert_eq!(state.readable(2, || Ticket(8)), 2);
-    state.note_records(2, 1, Ticket(9), || Ticket(8));
-    assert_eq!(state.readable(2, || Ticket(8)), 2, "in order");
+    state.note_records(&reserved.0, Ticket(8), &|| Ticket(7));
+    assert_eq!(state.readable(0, 2, || Ticket(7)), 0);
+    assert_eq!(state.readable(0, 2, || Ticket(8)), 2);
+    let last = state.reserve_row(std::slice::from_ref(&reserved.1));
+    state.note_records(&last, Ticket(9), &|| Ticket(8));
+    assert_eq!(state.readable(0, 2, || Ticket(8)), 2, "in order");
 }
 
 #[test]

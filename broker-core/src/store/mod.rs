@@ -36,6 +36,14 @@ use crate::{error::Error, message::Message, queue::Millis};
 )]
 pub struct QueueId(pub u64);
 
+impl QueueId {
+    /// The id of one of the queue's lanes: they are streams of their own here, and their ids follow each other.
+    #[must_use]
+    pub fn lane(self, number: u8) -> Self {
+        Self(self.0.saturating_add(number.into()))
+    }
+}
+
 /// A message's place in its queue: positions grow in publishing order and are never reused within a queue. (After a
 /// restart a queue goes on behind the last position that it recovered.)
 pub type Position = u64;

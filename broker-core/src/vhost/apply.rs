@@ -12,7 +12,7 @@ use crate::{
     definitions::{BindingDefinition, DestinationKind},
     exchange::{ExchangeKind, RoutingTable},
     policy::{PolicyDefinition, PolicyKind},
-    queue::{BindingKey, ConnectionId, Queue, QueueArguments, QueueProperties},
+    queue::{BindingKey, ConnectionId, Priorities, Queue, QueueArguments, QueueProperties},
     statistics::Column,
     store::QueueId,
 };
@@ -41,6 +41,8 @@ pub(super) enum TopologyChange {
 pub(super) struct NewQueue {
     /// What the store knows it by.
     pub(super) id: QueueId,
+    /// The priorities that it orders its messages by. As many ids follow that are its own too.
+    pub(super) priorities: Option<Priorities>,
     /// How it was declared.
     pub(super) declaration: QueueDeclaration,
     /// Its arguments as the broker understands them.
@@ -123,6 +125,7 @@ impl Vhost {
             exclusive_owner: new.exclusive_owner,
             table: declaration.arguments,
             arguments: Arc::new(new.arguments),
+            priorities: new.priorities,
         };
         let shared = &self.shared;
         let queue = Queue::new(

@@ -61,9 +61,9 @@ impl Vhost {
             places.extend(queues.map(|queue| queue.reserve_row(messages, now, &mut batch)));
             let ticket = self.shared.store.append(&mut batch);
             work.ticket = work.ticket.max(ticket);
-            for (queue, first) in route.queues.iter().zip(places.drain(..)) {
+            for (queue, places) in route.queues.iter().zip(places.drain(..)) {
                 let refuse = |index| refused.push(done + index);
-                queue.insert_row(first, messages, now, work, refuse);
+                queue.insert_row(places, messages, now, work, refuse);
             }
             done += messages.len();
         }

@@ -16,7 +16,7 @@ use crate::{
     definitions::Expect,
     permissions::{Access, Operation, Resource},
     queue::{
-        ConnectionId, Millis, Queue, QueueArguments, Work,
+        ConnectionId, Millis, Priorities, Queue, QueueArguments, Work,
         arguments::{assert_queue_arguments_equivalent, inequivalent_attribute},
     },
     statistics::Column,
@@ -91,6 +91,8 @@ impl Vhost {
         }
         let arguments = self.check_arguments(&declaration, chosen)?;
         self.statistics.node().count(Column::QueueDeclared);
+        let priorities = Priorities::of(&arguments);
+        let ids = priorities.map_or(1, |it| u64::from(it.highest()) + 1);
         let mut turn = self.turn();
         loop {
             if let Some(existing) = self.queue(&declaration.name) {
@@ -102,7 +104,8 @@ impl Vhost {
             self.check_queue_limit(&declaration.name)?;
             if !declaration.durable {
                 let queue = turn.add_queue(NewQueue {
-                    id: QueueId(self.transient_ids.fetch_add(1, Ordering::Relaxed)),
+                    id: QueueId(self.transient_ids.fetch_add(ids, Ordering::Relaxed)),
+                    priorities,
                     exclusive_owner: declaration.exclusive.then_some(by),
                     declaration,
                     arguments,
@@ -110,8 +113,8 @@ impl Vhost {
                 self.statistics.node().count(Column::QueueCreated);
                 return Ok((queue, turn.ticket));
             }
-            let id = self.shared.definitions.next_queue_id();
-            let put = records::put_queue(&self.name, id, &declaration)?;
+            let id = self.shared.definitions.next_queue_ids(ids);
+            let put = records::put_queue(&self.name, id, priorities, &declaration)?;
             let made = turn.write(vec![put.expecting(Expect::Absent)])?;
             // Not there although it was made: somebody else has deleted it at once.
             if made && let Some(queue) = self.queue(&declaration.name) {

@@ -13,7 +13,7 @@ use crate::{
     },
     exchange::ExchangeKind,
     policy::{OperatorPolicyDefinition, PolicyKind},
-    queue::{BindingKey, QueueArguments},
+    queue::{BindingKey, Priorities, QueueArguments},
     store::QueueId,
 };
 
@@ -35,10 +35,12 @@ pub(super) fn put_exchange(
 pub(super) fn put_queue(
     vhost: &str,
     id: QueueId,
+    priorities: Option<Priorities>,
     declaration: &QueueDeclaration,
 ) -> Result<Change, Error> {
     Change::put(&QueueDefinition {
         id,
+        higher_lanes: priorities.map_or(0, Priorities::highest),
         vhost: vhost.to_owned(),
         name: declaration.name.clone(),
         durable: declaration.durable,
@@ -133,8 +135,12 @@ fn add_exchange(vhost: &Vhost, definition: ExchangeDefinition) -> Result<Topolog
 fn add_queue(vhost: &Vhost, definition: QueueDefinition) -> Result<TopologyChange, Error> {
     let text = vhost.queue_text(&definition.name);
     let arguments = QueueArguments::parse(&definition.arguments, &text)?;
+    // An earlier version has set no ids aside for a queue's priorities.
+    let priorities = Priorities::of(&arguments);
+    let priorities = priorities.filter(|it| it.highest() <= definition.higher_lanes);
     Ok(TopologyChange::AddQueue(Box::new(NewQueue {
         id: definition.id,
+        priorities,
         declaration: QueueDeclaration {
             name: definition.name,
             durable: definition.durable,

@@ -215,6 +215,7 @@ fn sled_definitions_revisions_and_queue_ids_go_on_after_a_restart() {
     arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(60_000));
     let queue = QueueDefinition {
         id: definitions.next_queue_id(),
+        higher_lanes: 0,
         vhost: "/".into(),
         name: "q".into(),
         durable: true,

@@ -18,6 +18,7 @@ fn queue(name: &str) -> Arc<Queue> {
         durable: false,
         auto_delete: false,
         exclusive_owner: None,
+        priorities: None,
         table: FieldTable::default(),
         arguments: Default::default(),
     };
