@@ -91,6 +91,7 @@ fn settings(config: &Config) -> Settings {
         channel_max: config.amqp.channel_max,
         frame_max: config.amqp.frame_max,
         max_message_size: config.amqp.max_message_size,
+        consumer_timeout: config.amqp.consumer_timeout_ms,
         login_timeout: config.amqp.login_timeout_seconds * 1000,
         connection_max: config.amqp.connection_max,
         loopback_users: config.amqp.loopback_users.clone(),

@@ -8,6 +8,8 @@
 mod equivalence;
 mod term;
 
+use std::collections::BTreeMap;
+
 pub use amqp_codec::{AMQPValue, FieldTable, ShortString};
 
 pub(crate) use equivalence::assert_argument_equivalent;
@@ -28,6 +30,18 @@ enum Untyped<'a> {
 /// The value for `key`, if the table has it.
 pub fn lookup<'a>(table: &'a FieldTable, key: &str) -> Option<&'a AMQPValue> {
     table.inner().get(key)
+}
+
+/// The table without this key.
+pub fn without(table: &FieldTable, key: &str) -> FieldTable {
+    let kept = table
+        .inner()
+        .iter()
+        .filter(|(name, _)| name.as_str() != key);
+    let kept: BTreeMap<_, _> = kept
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    kept.into()
 }
 
 /// The value as a number, if it has one of the integer types. Timestamps and decimals are no integers.

@@ -32,6 +32,9 @@ impl Flags {
     pub const DEAD: Self = Self(2);
     /// The header `CC` is not followed any more: a dead-letter routing key took the place of all keys.
     pub const NO_COPIES: Self = Self(4);
+    /// The header `BCC` stands among the properties, for dead letters to follow; no client may see it
+    /// ([`Message::visible_properties`]).
+    pub const HIDDEN_COPIES: Self = Self(8);
 
     /// All flags as one byte, for stores.
     pub fn bits(self) -> u8 {
@@ -40,7 +43,13 @@ impl Flags {
 
     /// The flags of such a byte.
     pub fn from_bits(bits: u8) -> Self {
-        Self(bits & (Self::PERSISTENT.0 | Self::DEAD.0 | Self::NO_COPIES.0))
+        let known = [
+            Self::PERSISTENT,
+            Self::DEAD,
+            Self::NO_COPIES,
+            Self::HIDDEN_COPIES,
+        ];
+        Self(bits & known.iter().fold(0, |all, flag| all | flag.0))
     }
 
     /// Whether all of `flags` are set.
@@ -210,7 +219,8 @@ impl Message {
         self.part(self.exchange_length(), self.properties_offset())
     }
 
-    /// The content header's property flags and fields, as they came.
+    /// The content header's property flags and fields, as they came. A client is shown
+    /// [`Self::visible_properties`].
     pub fn properties(&self) -> &[u8] {
         self.part(self.properties_offset(), self.body_offset())
     }

@@ -79,6 +79,8 @@ pub struct Amqp {
     pub frame_max: u32,
     /// Largest message body in bytes.
     pub max_message_size: u64,
+    /// Milliseconds that a delivery may stay without an answer; 0 for ever.
+    pub consumer_timeout_ms: u64,
     /// Most open connections; 0 is no limit.
     pub connection_max: usize,
     /// Most connections of one address; 0 is no limit.

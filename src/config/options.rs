@@ -138,6 +138,16 @@ pub const OPTIONS: &[ConfigOption] = &[
                   PRECONDITION_FAILED.",
     },
     ConfigOption {
+        key: "amqp.consumer_timeout_ms",
+        default: "1800000",
+        kind: Kind::Integer(0..=315_360_000_000),
+        flag: None,
+        meaning: "Milliseconds that a client may take to answer a delivery (consumer_timeout in RabbitMQ). After that the \
+                  channel is closed with 406 PRECONDITION_FAILED and what it held goes back to its queues. A queue's \
+                  argument x-consumer-timeout or policy consumer-timeout and a consumer's argument x-consumer-timeout \
+                  take its place. 0 is no limit.",
+    },
+    ConfigOption {
         key: "amqp.connection_max",
         default: "0",
         kind: Kind::Integer(0..=10_000_000),

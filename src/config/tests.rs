@@ -47,6 +47,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.amqp.channel_max, 2047);
     assert_eq!(config.amqp.frame_max, 131_072);
     assert_eq!(config.amqp.max_message_size, 16 * 1024 * 1024);
+    assert_eq!(config.amqp.consumer_timeout_ms, 30 * 60 * 1000);
     assert_eq!(config.amqp.login_timeout_seconds, 10);
     assert_eq!(config.amqp.loopback_users, ["guest"]);
     assert_eq!(config.alarms.memory_limit, MemoryLimit::Fraction(0.6));

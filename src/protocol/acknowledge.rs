@@ -8,7 +8,7 @@ use std::sync::Arc;
 use amqp_codec::encode;
 use broker_core::{
     outbox::SubscriptionKey,
-    queue::{ConsumerHandle, Entry, Queue},
+    queue::{ConsumerHandle, Entry, Queue, Requeued},
     vhost::{Outcome, Settlement},
 };
 
@@ -18,7 +18,7 @@ use super::{
     exception::{Exception, MethodId},
     running::OUTPUT_OF_A_RUN,
     session::Session,
-    unacked::Unacked,
+    unacked::{Sent, Unacked},
 };
 
 impl Channel {
@@ -62,21 +62,20 @@ impl Channel {
     /// `basic.nack` and `basic.reject`.
     pub(super) fn refuse(
         &mut self,
-        (tag, multiple, requeue): (u64, bool, bool),
+        (tag, multiple): (u64, bool),
+        outcome: Outcome,
         id: MethodId,
         session: &mut Session,
         batch: &mut Batch,
     ) -> Handled {
-        let outcome = match requeue {
-            true => Outcome::Requeued,
-            false => Outcome::Rejected,
-        };
         if self.transaction.is_some() {
             return self.settle_later(tag, multiple, outcome, id);
         }
         let taken = self.take(tag, multiple, id)?;
         match outcome {
-            Outcome::Requeued => session.requeue(taken, Vec::new(), batch),
+            Outcome::Requeued(requeued) => {
+                session.requeue(taken, |_| requeued, Vec::new(), batch);
+            }
             _ => session.reject(taken, batch),
         }
         if self.credit.limited() {
@@ -118,7 +117,7 @@ impl Channel {
                 .extract_if(.., |unacked| session.still_consumes(unacked.subscription))
                 .collect(),
         };
-        session.requeue(taken, Vec::new(), batch);
+        session.requeue(taken, |_| Requeued::Unprocessed, Vec::new(), batch);
         let mut rest = again.into_iter();
         for unacked in rest.by_ref() {
             self.redeliver(unacked, session, batch);
@@ -127,7 +126,8 @@ impl Channel {
             }
         }
         // More than fits into one run goes through the queue, which finds its consumers as they take it.
-        session.requeue(rest.collect(), Vec::new(), batch);
+        let rest = rest.collect();
+        session.requeue(rest, |_| Requeued::Unprocessed, Vec::new(), batch);
         if self.credit.limited() {
             self.revive_consumers(session, batch);
         }
@@ -135,27 +135,30 @@ impl Channel {
 
     fn redeliver(&mut self, mut unacked: Unacked, session: &mut Session, batch: &mut Batch) {
         unacked.entry.redelivered = true;
-        let message = unacked.entry.message.clone();
+        unacked.entry.counts.add(Requeued::Unprocessed);
+        unacked.sent = Sent::at(batch.now);
+        let entry = unacked.entry.clone();
         let Some(subscribed) = session.subscription(unacked.subscription) else {
             return;
         };
         let consumer = Arc::clone(&subscribed.tag);
         let tag = self.unackeds.push(unacked);
+        session.watch.delivered(batch.now);
         encode::deliver(
             &mut batch.out,
             self.number,
             &*consumer,
             tag,
             true,
-            message.exchange_bytes(),
-            message.routing_key_bytes(),
+            entry.message.exchange_bytes(),
+            entry.message.routing_key_bytes(),
         );
         encode::content(
             &mut batch.out,
             self.number,
             session.frame_max,
-            message.properties(),
-            message.body(),
+            &entry.properties(),
+            entry.message.body(),
         );
     }
 }
@@ -169,7 +172,7 @@ pub(super) fn unknown_tag(tag: u64, id: MethodId) -> Exception {
 struct Return {
     queue: Arc<Queue>,
     credit: Vec<(ConsumerHandle, u32)>,
-    seen: Vec<Entry>,
+    seen: Vec<(Entry, Requeued)>,
     unseen: Vec<Entry>,
 }
 
@@ -206,14 +209,22 @@ impl Session {
         queue.settle(consumer, entries, batch.now, &mut batch.work);
     }
 
-    /// Gives deliveries back to their queues: `unseen` are those that were never sent.
-    pub fn requeue(&mut self, seen: Vec<Unacked>, unseen: Vec<Unacked>, batch: &mut Batch) {
+    /// Gives deliveries back to their queues: `unseen` are those that were never sent, the others count as `requeued`
+    /// says.
+    pub fn requeue(
+        &mut self,
+        seen: Vec<Unacked>,
+        requeued: impl Fn(&Unacked) -> Requeued,
+        unseen: Vec<Unacked>,
+        batch: &mut Batch,
+    ) {
         let mut returns: Vec<Return> = Vec::new();
         for unacked in unseen {
-            self.add_return(unacked, true, &mut returns);
+            self.add_return(unacked, None, &mut returns);
         }
         for unacked in seen {
-            self.add_return(unacked, false, &mut returns);
+            let requeued = requeued(&unacked);
+            self.add_return(unacked, Some(requeued), &mut returns);
         }
         for back in returns {
             back.queue.requeue(
@@ -227,7 +238,12 @@ impl Session {
         self.vhost.bury(batch.now, &mut batch.work);
     }
 
-    fn add_return(&mut self, unacked: Unacked, unseen: bool, returns: &mut Vec<Return>) {
+    fn add_return(
+        &mut self,
+        unacked: Unacked,
+        requeued: Option<Requeued>,
+        returns: &mut Vec<Return>,
+    ) {
         let Some(subscribed) = self.subscription(unacked.subscription) else {
             return;
         };
@@ -254,9 +270,9 @@ impl Session {
                 None => back.credit.push((handle, 1)),
             }
         }
-        match unseen {
-            true => back.unseen.push(unacked.entry),
-            false => back.seen.push(unacked.entry),
+        match requeued {
+            None => back.unseen.push(unacked.entry),
+            Some(requeued) => back.seen.push((unacked.entry, requeued)),
         }
         self.answered(unacked.subscription, 1);
     }
@@ -265,6 +281,7 @@ impl Session {
         for Unacked {
             subscription,
             entry,
+            ..
         } in taken
         {
             let source = self.subscriptions.get(subscription.0 as usize);

@@ -23,6 +23,7 @@ use slab::Slab;
 use super::{
     Settings,
     batch::Batch,
+    consumer_timeout::Watch,
     exception::{Exception, Reply},
     handshake::{self, Attempt, Certificate, Failed, Handshake, Opened, Surroundings},
     running::{Outcome, Running},
@@ -366,6 +367,8 @@ impl Connection {
             client: agreed.client,
             frame_max: agreed.frame_max as usize,
             max_message_size: self.settings.max_message_size,
+            consumer_timeout: self.settings.consumer_timeout,
+            watch: Watch::default(),
             outbox: Arc::clone(&self.outbox),
             subscriptions: Slab::new(),
             exclusive_queues: Vec::new(),
@@ -470,19 +473,28 @@ impl Connection {
                 Some(self.login_until.min(self.stop_check_at).min(refusal))
             }
             Phase::Closing { until } => Some(*until),
-            Phase::Running(_) if self.heartbeat > 0 => {
-                let send = self.sent_at + self.heartbeat / 2;
-                let receive = self.received_at + self.heartbeat * 2;
-                Some(send.min(receive))
+            Phase::Running(running) => {
+                let due = running.session.watch.due().min(self.heartbeat_time());
+                (due != Millis::MAX).then_some(due)
             }
-            Phase::Running(_) | Phase::Closed => None,
+            Phase::Closed => None,
         }
     }
 
-    /// Does what the time asks for: a heartbeat, or the end of a connection that keeps silent.
+    /// When a heartbeat is to be sent, or has been missing for too long.
+    fn heartbeat_time(&self) -> Millis {
+        if self.heartbeat == 0 {
+            return Millis::MAX;
+        }
+        let send = self.sent_at + self.heartbeat / 2;
+        send.min(self.received_at + self.heartbeat * 2)
+    }
+
+    /// Does what the time asks for: a heartbeat, the end of a connection that keeps silent, or of channels that owe
+    /// answers.
     pub fn handle_timeout(&mut self, batch: &mut Batch) {
         let now = batch.now;
-        match &self.phase {
+        match &mut self.phase {
             Phase::Header | Phase::Handshake(_) if now >= self.login_until => {
                 tracing::warn!(peer = %self.peer, "login took too long: connection closed");
                 self.abandon();
@@ -495,7 +507,12 @@ impl Connection {
             }
             Phase::Header | Phase::Handshake(_) => self.stop_check_at = now + STOP_CHECK,
             Phase::Closing { until } if now >= *until => self.abandon(),
-            Phase::Running(_) if self.heartbeat > 0 => self.handle_heartbeat_time(batch),
+            Phase::Running(running) => {
+                running.handle_unanswered(batch);
+                if self.heartbeat > 0 {
+                    self.handle_heartbeat_time(batch);
+                }
+            }
             _ => {}
         }
     }

@@ -20,7 +20,7 @@ use super::{
     channel::{Channel, Handled},
     exception::{Exception, MethodId},
     session::{Session, Source, Subscribed},
-    unacked::Unacked,
+    unacked::{Sent, Unacked},
 };
 
 impl Channel {
@@ -108,6 +108,7 @@ impl Channel {
             source: Source::Queue(Arc::clone(queue), None),
             credit: (!method.no_ack).then(|| Arc::clone(&self.credit)),
             no_ack: method.no_ack,
+            timeout: arguments.consumer_timeout_ms,
             unacked: 0,
             ended: false,
         });
@@ -200,8 +201,6 @@ impl Channel {
             session.send(self.number, AMQPClass::Basic(answer), batch);
             return Ok(());
         };
-        let message = entry.message.clone();
-        let redelivered = entry.redelivered;
         let tag = match method.no_ack {
             true => self.unackeds.skip(),
             false => {
@@ -211,31 +210,34 @@ impl Channel {
                     source: Source::Queue(Arc::clone(&queue), None),
                     credit: None,
                     no_ack: false,
+                    timeout: None,
                     unacked: 1,
                     ended: true,
                 });
+                session.watch.delivered(batch.now);
                 self.unackeds.push(Unacked {
                     subscription,
-                    entry,
+                    sent: Sent::at(batch.now),
+                    entry: entry.clone(),
                 })
             }
         };
-        self.count_get(redelivered, method.no_ack);
+        self.count_get(entry.redelivered, method.no_ack);
         encode::get_ok(
             &mut batch.out,
             self.number,
             tag,
-            redelivered,
-            message.exchange_bytes(),
-            message.routing_key_bytes(),
+            entry.redelivered,
+            entry.message.exchange_bytes(),
+            entry.message.routing_key_bytes(),
             remaining as u32,
         );
         encode::content(
             &mut batch.out,
             self.number,
             session.frame_max,
-            message.properties(),
-            message.body(),
+            &entry.properties(),
+            entry.message.body(),
         );
         Ok(())
     }
@@ -264,6 +266,7 @@ impl Session {
             source: Source::Replies(address),
             credit: None,
             no_ack: true,
+            timeout: None,
             unacked: 0,
             ended: false,
         });

@@ -12,13 +12,16 @@ use amqp_codec::{
         connection,
     },
 };
-use broker_core::outbox::{Delivery, Event, SubscriptionKey};
+use broker_core::{
+    outbox::{Delivery, Event, SubscriptionKey},
+    queue::Requeued,
+};
 
 use super::{
     batch::Batch,
     running::{Running, channel_mut},
     session::{Session, Source},
-    unacked::Unacked,
+    unacked::{Sent, Unacked},
 };
 
 impl Running {
@@ -64,6 +67,7 @@ impl Running {
             run.for_each(drop);
             return;
         };
+        let sent = Sent::at(batch.now);
         let (mut count, mut redelivered) = (0, 0);
         for delivery in run {
             let entry = delivery.entry;
@@ -83,7 +87,7 @@ impl Running {
                 &mut batch.out,
                 subscribed.channel,
                 frame_max,
-                entry.message.properties(),
+                &entry.properties(),
                 entry.message.body(),
             );
             if subscribed.no_ack {
@@ -92,11 +96,15 @@ impl Running {
                 subscribed.unacked += 1;
                 channel.unackeds.push(Unacked {
                     subscription: key,
+                    sent,
                     entry,
                 });
             }
         }
         channel.count_deliveries(count, redelivered, subscribed.no_ack);
+        if !subscribed.no_ack {
+            session.watch.delivered(batch.now);
+        }
     }
 
     fn handle_events(&mut self, batch: &mut Batch) -> Option<Arc<str>> {
@@ -170,8 +178,13 @@ impl Running {
         }
     }
 
-    /// Ends a channel's consumers and gives its unanswered deliveries back.
-    pub(super) fn close_channel(&mut self, number: u16, batch: &mut Batch) {
+    /// Ends a channel's consumers and gives its unanswered deliveries back, counted as `requeued` says.
+    pub(super) fn close_channel(
+        &mut self,
+        number: u16,
+        batch: &mut Batch,
+        requeued: impl Fn(&Unacked) -> Requeued,
+    ) {
         let Some(channel) = channel_mut(&mut self.channels, number) else {
             return;
         };
@@ -188,7 +201,8 @@ impl Running {
         channel
             .unackeds
             .take_up_to(0, |unacked| unanswered.push(unacked));
-        self.session.requeue(unanswered, Vec::new(), batch);
+        self.session
+            .requeue(unanswered, requeued, Vec::new(), batch);
         self.session.count_channels(-1);
         self.session.entry.remove_channel(number);
     }
@@ -286,10 +300,12 @@ impl Running {
         let unseen = unsent
             .map(|delivery| Unacked {
                 subscription: delivery.subscription,
+                sent: Sent::at(batch.now),
                 entry: delivery.entry,
             })
             .collect();
-        self.session.requeue(seen, unseen, batch);
+        self.session
+            .requeue(seen, |_| Requeued::Failed, unseen, batch);
     }
 }
 

@@ -10,6 +10,7 @@ pub mod channel;
 pub mod confirms;
 pub mod connection;
 pub mod consume;
+pub mod consumer_timeout;
 pub mod content;
 mod counting;
 pub mod deliver;
@@ -37,6 +38,9 @@ pub struct Settings {
     pub frame_max: u32,
     /// The largest message body in bytes.
     pub max_message_size: u64,
+    /// Milliseconds that a delivery may stay without an answer where neither the consumer nor its queue says so; 0 for
+    /// ever.
+    pub consumer_timeout: u64,
     /// Milliseconds that a login may take.
     pub login_timeout: u64,
     /// The most open connections of the broker; 0 for any number.

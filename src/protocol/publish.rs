@@ -6,14 +6,13 @@
 use std::{borrow::Cow, iter, sync::Arc};
 
 use amqp_codec::{
-    AMQPClass, FieldTable, Properties, Publish, ShortString, delivery_mode, encode, encode_table,
-    parse_table,
-    properties::{is_plain, with_headers},
+    AMQPClass, FieldTable, Properties, Publish, ShortString, delivery_mode, encode, parse_table,
+    properties::is_plain,
     protocol::basic::{self, AMQPMethod},
 };
 use broker_core::{
     exchange::ExchangeKind,
-    message::Message,
+    message::{Flags, Message},
     permissions::{Operation, Resource},
     queue::Work,
     statistics::Column,
@@ -34,7 +33,9 @@ const PERSISTENT: u8 = 2;
 /// A publish whose properties have been looked at.
 struct Examined<'a> {
     properties: Cow<'a, [u8]>,
+    /// The headers without BCC, which stays in the properties and is shown to nobody.
     headers: Option<FieldTable>,
+    flags: Flags,
     /// The keys of CC and BCC.
     copies: Vec<String>,
     /// Who the message says has sent it.
@@ -57,7 +58,12 @@ impl Channel {
             && let Some(route) = self.cached_route(method, session)
         {
             let route = Arc::clone(route);
-            let message = message(&route.exchange, published, published.properties);
+            let message = message(
+                &route.exchange,
+                published,
+                published.properties,
+                Flags::default(),
+            );
             self.accept(message, &route, method.mandatory, session, batch);
             return Ok(());
         }
@@ -97,7 +103,12 @@ impl Channel {
         let keep = examined.copies.is_empty() && !route.by_headers;
         let route = Arc::new(route);
         self.route = keep.then(|| Arc::clone(&route));
-        let message = message(&route.exchange, published, &examined.properties);
+        let message = message(
+            &route.exchange,
+            published,
+            &examined.properties,
+            examined.flags,
+        );
         if method.immediate {
             self.publish_immediate(message, &route, method, session, batch);
         } else {
@@ -189,7 +200,7 @@ impl Channel {
     ) {
         self.count_publish(published.body.len(), session);
         self.number_publish(batch);
-        let message = message("", published, &examined.properties);
+        let message = message("", published, &examined.properties, examined.flags);
         if let Some(pending) = &mut self.transaction {
             match session.vhost.reply_address_exists(message.routing_key()) {
                 true => pending.replies.push(message),
@@ -225,12 +236,12 @@ impl Channel {
             &mut batch.out,
             self.number,
             session.frame_max,
-            message.properties(),
+            &message.visible_properties(),
             message.body(),
         );
     }
 
-    /// Checks the properties that the broker looks at, in RabbitMQ's order, and takes BCC out.
+    /// Checks the properties that the broker looks at, in RabbitMQ's order.
     fn examine<'a>(
         &self,
         published: &Published<'a>,
@@ -239,6 +250,7 @@ impl Channel {
         let mut examined = Examined {
             properties: Cow::Borrowed(published.properties),
             headers: None,
+            flags: Flags::default(),
             copies: Vec::new(),
             user_id: None,
         };
@@ -248,7 +260,7 @@ impl Channel {
         let properties = Properties::parse(published.properties)?;
         check_expiration(properties.expiration)?;
         if let Some(headers) = properties.headers {
-            examined.read_headers(headers, published.properties)?;
+            examined.read_headers(headers)?;
         }
         examined.user_id = properties.user_id;
         if properties.reply_to == Some(DIRECT_REPLY_TO) {
@@ -272,17 +284,13 @@ impl Channel {
 }
 
 impl Examined<'_> {
-    fn read_headers(&mut self, raw: &[u8], properties: &[u8]) -> Result<(), Exception> {
+    fn read_headers(&mut self, raw: &[u8]) -> Result<(), Exception> {
         let mut headers = parse_table(raw)?;
         let copies = carbon_copies(&headers);
         self.copies = copies.map_err(|error| Exception::of(&error, PUBLISH))?;
         if headers.contains_key("BCC") {
             headers = without_blind_copies(&headers);
-            let mut table = Vec::new();
-            let mut stripped = Vec::new();
-            encode_table(&headers, &mut table)?;
-            with_headers(properties, Some(&table), &mut stripped)?;
-            self.properties = Cow::Owned(stripped);
+            self.flags = Flags::HIDDEN_COPIES;
         }
         self.headers = Some(headers);
         Ok(())
@@ -368,13 +376,14 @@ fn flush_group(mut group: Group, vhost: &Vhost, batch: &mut Batch) {
 }
 
 #[inline]
-fn message(exchange: &str, published: &Published<'_>, properties: &[u8]) -> Message {
-    Message::new(
+fn message(exchange: &str, published: &Published<'_>, properties: &[u8], flags: Flags) -> Message {
+    let persistent = delivery_mode(properties) == Some(PERSISTENT);
+    Message::with_flags(
         exchange,
         published.method.routing_key,
         properties,
         published.body,
-        delivery_mode(properties) == Some(PERSISTENT),
+        flags.and_if(persistent, Flags::PERSISTENT),
     )
 }
 

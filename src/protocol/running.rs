@@ -13,7 +13,9 @@ use amqp_codec::{
 };
 use broker_core::{
     broker::ConnectionState,
+    queue::Requeued,
     store::{Completion, Ticket},
+    vhost::Outcome as Settled,
 };
 
 use super::{
@@ -22,6 +24,7 @@ use super::{
     content::{Assembly, whole},
     exception::{Exception, Reply},
     session::{Barrier, Session},
+    unacked::Unacked,
 };
 
 /// The channels of an open connection and what they share.
@@ -277,7 +280,7 @@ impl Running {
         match handled {
             Ok(()) => Ok(taken),
             Err(Exception::Channel(reply)) => {
-                self.fail_channel(number, &reply, batch);
+                self.fail_channel(number, &reply, batch, |_| Requeued::Failed);
                 Ok(taken)
             }
             Err(exception) => Err(exception),
@@ -301,11 +304,12 @@ impl Running {
         };
         match method {
             Method::Nack(m) => {
-                let answer = (m.delivery_tag, m.multiple, m.requeue);
-                channel.refuse(answer, id, session, batch)
+                let outcome = refused(m.requeue, Requeued::Unprocessed);
+                channel.refuse((m.delivery_tag, m.multiple), outcome, id, session, batch)
             }
             Method::Reject(m) => {
-                channel.refuse((m.delivery_tag, false, m.requeue), id, session, batch)
+                let outcome = refused(m.requeue, Requeued::Failed);
+                channel.refuse((m.delivery_tag, false), outcome, id, session, batch)
             }
             Method::Other(AMQPClass::Basic(basic::AMQPMethod::Qos(_)))
                 if qos_prefetch_size(payload) != 0 =>
@@ -323,7 +327,7 @@ impl Running {
                 Ok(())
             }
             Method::Other(AMQPClass::Channel(AMQPMethod::Close(_))) => {
-                self.close_channel(number, batch);
+                self.close_channel(number, batch, |_| Requeued::Failed);
                 self.channels.get_mut(usize::from(number)).map(Option::take);
                 let answer = AMQPMethod::CloseOk(channel::CloseOk {});
                 self.session.send(number, AMQPClass::Channel(answer), batch);
@@ -399,9 +403,16 @@ impl Running {
         }
     }
 
-    fn fail_channel(&mut self, number: u16, reply: &Reply, batch: &mut Batch) {
+    /// Ends a channel by an exception. What it held comes back, counted as `requeued` says.
+    pub(super) fn fail_channel(
+        &mut self,
+        number: u16,
+        reply: &Reply,
+        batch: &mut Batch,
+        requeued: impl Fn(&Unacked) -> Requeued,
+    ) {
         self.flush(batch);
-        self.close_channel(number, batch);
+        self.close_channel(number, batch, requeued);
         if let Some(channel) = channel_mut(&mut self.channels, number) {
             **channel = Channel {
                 closing: true,
@@ -491,6 +502,14 @@ pub fn channel_mut(
     number: u16,
 ) -> Option<&mut Box<Channel>> {
     channels.get_mut(usize::from(number))?.as_mut()
+}
+
+/// What `basic.nack` or `basic.reject` asks for.
+fn refused(requeue: bool, requeued: Requeued) -> Settled {
+    match requeue {
+        true => Settled::Requeued(requeued),
+        false => Settled::Rejected,
+    }
 }
 
 fn not_a_method() -> Exception {

@@ -17,6 +17,7 @@ use slab::Slab;
 use super::{
     authorization::check_vhost_access,
     batch::Batch,
+    consumer_timeout::Watch,
     exception::{Exception, MethodId},
 };
 
@@ -33,6 +34,8 @@ pub struct Subscribed {
     pub credit: Option<Arc<ChannelCredit>>,
     /// Deliveries need no answer.
     pub no_ack: bool,
+    /// Milliseconds that one may stay without an answer, if the consumer says so; 0 for ever.
+    pub timeout: Option<u64>,
     /// Deliveries that were sent and not answered.
     pub unacked: u32,
     /// It gets no more messages; forgotten when everything is answered.
@@ -102,6 +105,10 @@ pub struct Session {
     pub frame_max: usize,
     /// The largest message body in bytes.
     pub max_message_size: u64,
+    /// Milliseconds that a delivery may stay without an answer where nobody says otherwise; 0 for ever.
+    pub consumer_timeout: u64,
+    /// When to look for deliveries without an answer.
+    pub watch: Watch,
     /// Where deliveries for this connection arrive.
     pub outbox: Arc<Outbox>,
     /// Consumers of all channels.
@@ -131,6 +138,7 @@ impl Session {
 
     /// Adds a consumer.
     pub fn subscribe(&mut self, subscribed: Subscribed) -> SubscriptionKey {
+        self.watch.include(self.timeout_of(&subscribed));
         SubscriptionKey(self.subscriptions.insert(subscribed) as u32)
     }
 

@@ -6,13 +6,40 @@
 
 use std::collections::VecDeque;
 
-use broker_core::{outbox::SubscriptionKey, queue::Entry};
+use broker_core::{
+    outbox::SubscriptionKey,
+    queue::{Entry, Millis},
+};
+
+/// When a delivery was sent, in four octets: a number of 64 milliseconds, which comes round every eight years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent(u32);
+
+/// Bits of a time in milliseconds that are left out.
+const LEFT_OUT: u32 = 6;
+
+impl Sent {
+    /// Sent now, or up to 64 milliseconds later.
+    #[inline]
+    pub fn at(now: Millis) -> Self {
+        Self(((now >> LEFT_OUT) as u32).wrapping_add(1))
+    }
+
+    /// The time in milliseconds, for one who knows what time it is now.
+    pub fn millis(self, now: Millis) -> Millis {
+        let now = now >> LEFT_OUT;
+        let ago = (now as u32).wrapping_sub(self.0) as i32;
+        now.saturating_add_signed(-i64::from(ago)) << LEFT_OUT
+    }
+}
 
 /// A delivery that was sent and not answered.
 #[derive(Debug)]
 pub struct Unacked {
     /// The consumer (or `basic.get`) that it was for.
     pub subscription: SubscriptionKey,
+    /// When it was sent.
+    pub sent: Sent,
     /// The message and its place.
     pub entry: Entry,
 }
@@ -101,6 +128,11 @@ impl Unackeds {
         true
     }
 
+    /// All that are outstanding, by rising tag: those that were sent later stand behind.
+    pub fn iter(&self) -> impl Iterator<Item = &Unacked> {
+        self.slots.iter().filter_map(|slot| slot.unacked.as_ref())
+    }
+
     /// The outstanding tags up to `tag` (all of them for tag 0).
     pub fn tags_up_to(&self, tag: u64) -> Vec<u64> {
         let outstanding = self.slots.iter().filter(|slot| slot.unacked.is_some());
@@ -162,6 +194,7 @@ mod tests {
     fn unacked(position: u64) -> Unacked {
         Unacked {
             subscription: SubscriptionKey(0),
+            sent: Sent::at(0),
             entry: Entry::new(position, Message::new("", "q", &[0, 0], b"", false), 0),
         }
     }

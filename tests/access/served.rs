@@ -36,6 +36,7 @@ pub fn settings() -> Settings {
         channel_max: 2047,
         frame_max: 131_072,
         max_message_size: 16 << 20,
+        consumer_timeout: 0,
         login_timeout: 20_000,
         connection_max: 0,
         loopback_users: vec!["guest".to_owned()],

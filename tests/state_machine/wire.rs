@@ -27,6 +27,7 @@ pub fn settings() -> Arc<Settings> {
         channel_max: 2047,
         frame_max: 131_072,
         max_message_size: 100_000,
+        consumer_timeout: 0,
         login_timeout: 10_000,
         connection_max: 0,
         loopback_users: vec!["guest".to_owned()],

@@ -11,11 +11,10 @@ use serde_json::Value;
 use super::{Matched, merge};
 use crate::{
     arguments::{AMQPValue, FieldTable, Term, integer, lookup, text},
-    queue::arguments::{DeadLetterStrategy, Overflow, QueueArguments, QueueType},
+    queue::arguments::{
+        DEFAULT_DELIVERY_LIMIT, DeadLetterStrategy, Overflow, QueueArguments, QueueType,
+    },
 };
-
-/// What a quorum queue without a delivery limit has (`DEFAULT_DELIVERY_LIMIT`).
-pub const DEFAULT_DELIVERY_LIMIT: i64 = 20;
 
 /// The setting with which an exchange names another one for what it cannot route.
 pub(crate) const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
@@ -48,6 +47,7 @@ pub struct Setting {
 enum Precedence {
     Lower,
     DeliveryLimit,
+    Timeout,
     Argument,
     Policy,
 }
@@ -60,13 +60,13 @@ impl Precedence {
                 | "message-ttl"
                 | "max-length"
                 | "max-length-bytes"
-                | "consumer-timeout"
                 | "consumer-disconnected-timeout"
                 | "delayed-retry-min"
                 | "delayed-retry-max",
                 _,
             ) => Self::Lower,
             ("delivery-limit", _) => Self::DeliveryLimit,
+            ("consumer-timeout", _) => Self::Timeout,
             ("overflow" | "delayed-retry-type", QueueType::Quorum) => Self::Policy,
             _ => Self::Argument,
         }
@@ -80,6 +80,9 @@ impl Precedence {
             (Self::DeliveryLimit, Some((argument, policy))) => {
                 merge::lower_delivery_limit(argument, policy) == argument
             }
+            (Self::Timeout, Some((argument, policy))) => {
+                merge::lower_timeout(argument, policy) == argument
+            }
             (Self::Policy, _) => false,
             _ => true,
         }
@@ -87,14 +90,14 @@ impl Precedence {
 }
 
 /// Settings that queues of this type do not know: a policy with one of them is not for such queues
-/// (`unsupported_policies` of `rabbit_classic_queue` and `rabbit_quorum_queue`).
+/// (`unsupported_policies` of `rabbit_classic_queue` and `rabbit_quorum_queue`). Unlike RabbitMQ's, classic queues have
+/// delivery limits here.
 pub(super) fn unsupported_by(queue_type: QueueType) -> &'static [&'static str] {
     match queue_type {
         QueueType::Classic => &[
             "max-age",
             "stream-max-segment-size-bytes",
             "initial-cluster-size",
-            "delivery-limit",
             "dead-letter-strategy",
             "max-in-memory-length",
             "max-in-memory-bytes",

@@ -36,6 +36,7 @@ fn keeps(key: &str, policy: &Value, operator: &Value) -> bool {
         "queue-version" => false,
         "target-group-size" | "delayed-retry-min" => policy > operator,
         "delivery-limit" => lower_delivery_limit(policy, operator) == policy,
+        "consumer-timeout" => lower_timeout(policy, operator) == policy,
         _ => policy < operator,
     }
 }
@@ -43,6 +44,14 @@ fn keeps(key: &str, policy: &Value, operator: &Value) -> bool {
 /// The stricter of two delivery limits: a negative one is none.
 pub(super) fn lower_delivery_limit(one: i64, other: i64) -> i64 {
     match one < 0 || other < 0 {
+        true => one.max(other),
+        false => one.min(other),
+    }
+}
+
+/// The stricter of two consumer timeouts: 0 is none.
+pub(super) fn lower_timeout(one: i64, other: i64) -> i64 {
+    match one == 0 || other == 0 {
         true => one.max(other),
         false => one.min(other),
     }
@@ -96,6 +105,14 @@ mod tests {
         assert_eq!(lower_delivery_limit(5, -1), 5);
         assert_eq!(lower_delivery_limit(3, 5), 3);
         assert_eq!(lower_delivery_limit(-1, -2), -1);
+    }
+
+    #[test]
+    fn any_consumer_timeout_is_stricter_than_none() {
+        assert_eq!(lower_timeout(0, 5), 5);
+        assert_eq!(lower_timeout(5, 0), 5);
+        assert_eq!(lower_timeout(3, 5), 3);
+        assert_eq!(lower_timeout(0, 0), 0);
     }
 
     #[test]

@@ -343,7 +343,7 @@ fn a_policy_is_for_what_it_applies_to() {
 #[test]
 fn a_policy_with_a_setting_that_the_queue_does_not_know_gives_way_to_the_next() {
     let mut policies = Policies::default();
-    let definition = json!({"delivery-limit": 5, "max-length": 1});
+    let definition = json!({"dead-letter-strategy": "at-least-once", "max-length": 1});
     let first = PolicyRequest {
         priority: Some(json!(1)),
         ..request(definition)

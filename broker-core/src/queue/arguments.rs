@@ -16,6 +16,9 @@ use crate::{
 
 pub(crate) const QUEUE_TYPE: &str = "x-queue-type";
 
+/// How often a message may fail in a quorum queue without `x-delivery-limit` (RabbitMQ: `DEFAULT_DELIVERY_LIMIT`).
+pub const DEFAULT_DELIVERY_LIMIT: i64 = 20;
+
 /// The kinds of queue that a client can ask for with `x-queue-type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum QueueType {
@@ -129,10 +132,10 @@ pub struct QueueArguments {
     pub max_priority: Option<u8>,
     /// `x-single-active-consumer`: one consumer at a time, the others stand by.
     pub single_active_consumer: bool,
-    /// `x-delivery-limit`: deliveries after which a message is dropped, below 0 for no limit; quorum queues only, which
-    /// have 20 when it is not given.
+    /// `x-delivery-limit`: how often a message may fail before it is dropped, below 0 for any number. Quorum queues have
+    /// 20 when it is not given, others no limit.
     pub delivery_limit: Option<i64>,
-    /// `x-consumer-timeout`: milliseconds that a consumer may hold a message unacknowledged; quorum queues only.
+    /// `x-consumer-timeout`: milliseconds that a consumer may hold a message unacknowledged; 0 for any time.
     pub consumer_timeout_ms: Option<u64>,
 }
 
@@ -168,6 +171,16 @@ impl QueueArguments {
             delivery_limit: lookup(table, "x-delivery-limit").and_then(integer),
             consumer_timeout_ms: unsigned("x-consumer-timeout"),
         })
+    }
+
+    /// How often a message may fail before it is dropped; `u32::MAX` is any number.
+    pub fn most_deliveries(&self) -> u32 {
+        let by_type = match self.queue_type {
+            QueueType::Classic => -1,
+            QueueType::Quorum => DEFAULT_DELIVERY_LIMIT,
+        };
+        let limit = self.delivery_limit.unwrap_or(by_type);
+        u32::try_from(limit).unwrap_or(u32::MAX)
     }
 
     /// Checks the flags of a queue.declare against the type of queue: a quorum queue is durable and shared.
@@ -244,7 +257,8 @@ pub struct ConsumerArguments {
     /// `x-priority`: consumers with a larger one are served first (<https://www.rabbitmq.com/docs/consumer-priority>).
     /// Values beyond 32 bits count as the nearest.
     pub priority: i32,
-    /// `x-consumer-timeout`: milliseconds that it may hold a message unacknowledged; on quorum queues only.
+    /// `x-consumer-timeout`: milliseconds that it may hold a message unacknowledged, whatever its queue says; 0 for any
+    /// time.
     pub consumer_timeout_ms: Option<u64>,
 }
 

@@ -1,5 +1,6 @@
 //! A message's place in one queue, and what the queue remembers about it there.
 
+use super::delivery_counts::DeliveryCounts;
 use crate::{
     message::Message,
     store::{Operation, Position, QueueId},
@@ -22,7 +23,7 @@ pub struct Entry {
     /// messages that are there.
     pub entered: Millis,
     /// How often it was delivered and came back.
-    pub delivery_count: u32,
+    pub counts: DeliveryCounts,
     /// Whether the store knows it, so that its settlement must be recorded.
     pub stored: bool,
     /// Whether it may have been seen by a consumer before (the `redelivered` flag).
@@ -41,7 +42,7 @@ impl Entry {
             may_expire: message.may_expire(),
             message,
             entered,
-            delivery_count: 0,
+            counts: DeliveryCounts::default(),
             stored: false,
             redelivered: false,
             lane: 0,
@@ -62,7 +63,7 @@ impl Entry {
         self.stored.then_some(Operation::Requeue {
             queue: queue.lane(self.lane),
             position: self.position,
-            delivery_count: self.delivery_count,
+            delivery_count: self.counts.bits(),
         })
     }
 }

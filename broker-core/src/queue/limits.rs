@@ -16,6 +16,8 @@ pub struct Limits {
     max_bytes: usize,
     overflow: Overflow,
     dead_letters: bool,
+    /// The most failed deliveries.
+    deliveries: u32,
 }
 
 impl Limits {
@@ -30,6 +32,7 @@ impl Limits {
             max_bytes: bound(arguments.max_length_bytes),
             overflow: arguments.overflow,
             dead_letters: arguments.dead_letter_exchange.is_some(),
+            deliveries: arguments.most_deliveries(),
         }
     }
 
@@ -66,6 +69,11 @@ impl Limits {
     /// Whether refused publishes are dead-lettered.
     pub fn dead_letters_refused(&self) -> bool {
         self.overflow == Overflow::RejectPublishDlx
+    }
+
+    /// Whether a message came back as a failure more often than it may.
+    pub fn failed_too_often(&self, entry: &Entry) -> bool {
+        u32::from(entry.counts.failed) > self.deliveries
     }
 
     /// Whether there is a dead-letter exchange.

@@ -9,6 +9,9 @@ mod configuration;
 pub mod consumers;
 mod counting;
 pub mod credit;
+mod dead_letters;
+mod delivered;
+mod delivery_counts;
 mod dying;
 pub mod effects;
 pub mod entry;
@@ -39,6 +42,8 @@ pub use self::{
     arguments::QueueArguments,
     consumers::{ConsumerHandle, Subscription},
     credit::ChannelCredit,
+    dead_letters::{DeadLetterCounts, Dropped},
+    delivery_counts::{DeliveryCounts, Requeued},
     effects::{Dead, DeadReason, Effects},
     entry::{Entry, Millis, NEVER},
     expiries::Expiries,
@@ -48,7 +53,11 @@ pub use self::{
     priorities::Priorities,
     state::QueueState,
 };
-use self::{configuration::Configuration, dying::Dying, idle::Idle, lane::Garbage, limits::Limits};
+use self::{
+    configuration::Configuration, dead_letters::DeadLetters, dying::Dying, idle::Idle,
+    lane::Garbage, limits::Limits,
+};
+pub(crate) use self::{dead_letters::Undeliverable, delivered::BCC};
 use crate::{
     message::Message,
     paging::Pager,
@@ -111,6 +120,7 @@ pub struct Queue {
     resident: AtomicUsize,
     idle: Idle,
     dying: Dying,
+    dead_letters: DeadLetters,
     /// The earliest moment for which `expiries` knows this queue.
     scheduled: AtomicU64,
     /// What has gone through it, over time.
@@ -178,6 +188,7 @@ impl Queue {
             resident: AtomicUsize::new(0),
             idle,
             dying: Dying::default(),
+            dead_letters: DeadLetters::default(),
             scheduled: AtomicU64::new(NEVER),
             statistics: QueueStatistics::default(),
             had_consumer: AtomicBool::new(false),
@@ -390,13 +401,13 @@ impl Queue {
         });
     }
 
-    /// Brings deliveries back to their places: those that a client may have seen flagged as redelivered, those that never
-    /// reached one as they were. `credit` names the consumers that had them. All in one step, so that other consumers
+    /// Brings deliveries back to their places: those that a client may have seen flagged as redelivered and counted, those
+    /// that never reached one as they were. `credit` names the consumers that had them. All in one step, so that other consumers
     /// see them in order.
     pub fn requeue(
         self: &Arc<Self>,
         credit: &[(ConsumerHandle, u32)],
-        seen: impl Iterator<Item = Entry>,
+        seen: impl Iterator<Item = (Entry, Requeued)>,
         unseen: impl Iterator<Item = Entry>,
         now: Millis,
         work: &mut Work,
@@ -544,12 +555,14 @@ impl Queue {
         }
         let expiry = state.next_expiry();
         let over = self.account(&mut state, &mut work.effects);
+        let dropped = std::mem::take(&mut work.effects.dropped);
         let died = !work.effects.dead.is_empty();
         if died {
             self.dying.push(&mut work.effects.dead);
         }
         drop(state);
         self.statistics.note(self);
+        self.dead_letters.dropped(dropped);
         work.effects.forgotten.clear();
         work.effects.forgotten.shrink_to(KEPT_FORGOTTEN);
         if let Some(entries) = work.effects.spill.take() {
@@ -585,6 +598,21 @@ impl Queue {
             }
             dead = self.dying.next(count, ticket);
         }
+    }
+
+    /// How many messages died here, and what came of them.
+    pub fn dead_letter_counts(&self) -> DeadLetterCounts {
+        self.dead_letters.counts()
+    }
+
+    /// Counts a message on its way to the dead-letter exchange.
+    pub(crate) fn count_death(&self, reason: DeadReason) {
+        self.dead_letters.died(reason);
+    }
+
+    /// Counts a dead letter that goes nowhere, and says whether it is the first for this reason.
+    pub(crate) fn count_undeliverable(&self, why: Undeliverable) -> bool {
+        self.dead_letters.undeliverable(why)
     }
 
     /// How many messages have ever died.

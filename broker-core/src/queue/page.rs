@@ -8,6 +8,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
+    delivery_counts::DeliveryCounts,
     entry::{Entry, Millis, NEVER},
     limits::{Limits, own_expiry},
     row::Row,
@@ -359,7 +360,7 @@ impl Load {
 /// A stored message as it was before the queue forgot it.
 fn restored(stored: StoredMessage) -> Entry {
     Entry {
-        delivery_count: stored.delivery_count,
+        counts: DeliveryCounts::from_bits(stored.delivery_count),
         stored: true,
         redelivered: stored.redelivered,
         ..Entry::new(stored.position, stored.message, stored.enqueued_at)

@@ -132,7 +132,7 @@ struct Known {
     persistent: bool,
     entered: Millis,
     may_expire: bool,
-    delivery_count: u32,
+    counts: DeliveryCounts,
     redelivered: bool,
 }
 
@@ -143,7 +143,7 @@ impl Known {
             persistent: entry.stored,
             entered: entry.entered,
             may_expire: entry.may_expire,
-            delivery_count: entry.delivery_count,
+            counts: entry.counts,
             redelivered: entry.redelivered,
         }
     }
@@ -280,7 +280,7 @@ impl Scene {
             persistent: message.persistent(),
             entered: self.now,
             may_expire: message.may_expire(),
-            delivery_count: 0,
+            counts: DeliveryCounts::default(),
             redelivered: false,
         }
     }
@@ -379,10 +379,10 @@ impl Scene {
 
     fn requeue(&mut self, entry: Entry) {
         let mut known = Known::of(&entry);
-        known.delivery_count += 1;
+        known.counts.add(Requeued::Unprocessed);
         known.redelivered = true;
         self.model.returned.insert(place_of(&entry), known);
-        let entry = std::iter::once(entry);
+        let entry = std::iter::once((entry, Requeued::Unprocessed));
         self.state.requeue(entry, &mut self.effects);
         self.state.drop_excess(&mut self.effects);
         self.state.dispatch(self.now, &mut self.effects);

@@ -9,6 +9,7 @@
 use super::{
     QueueCounts,
     consumers::{ConsumerHandle, Consumers, Subscription},
+    delivery_counts::Requeued,
     effects::{DeadReason, Effects},
     entry::{Entry, Millis},
     lane::{Garbage, Lane},
@@ -366,15 +367,25 @@ impl QueueState {
         self.limits.rejects_publishes() && self.limits.exceeded(count, bytes)
     }
 
-    /// Brings deliveries back to their places, flagged as redelivered. The caller makes room and dispatches.
-    pub fn requeue(&mut self, entries: impl Iterator<Item = Entry>, effects: &mut Effects) {
-        for mut entry in entries {
+    /// Brings deliveries back to their places, flagged as redelivered. Those that failed too often go for good. The
+    /// caller makes room and dispatches.
+    pub fn requeue(
+        &mut self,
+        entries: impl Iterator<Item = (Entry, Requeued)>,
+        effects: &mut Effects,
+    ) {
+        for (mut entry, requeued) in entries {
             self.forget_unacknowledged(&entry);
-            entry.redelivered = true;
-            entry.delivery_count = entry.delivery_count.saturating_add(1);
-            if !self.deleted {
-                effects.operations.extend(entry.requeueing(self.id));
+            if self.deleted {
+                continue;
             }
+            entry.redelivered = true;
+            entry.counts.add(requeued);
+            if self.limits.failed_too_often(&entry) {
+                self.bury(entry, DeadReason::DeliveryLimit, effects);
+                continue;
+            }
+            effects.operations.extend(entry.requeueing(self.id));
             self.put_back(entry);
         }
     }
@@ -466,6 +477,7 @@ impl QueueState {
         if self.limits.dead_letters() {
             effects.dead.push((entry, reason));
         } else {
+            effects.dropped.add(reason);
             effects.operations.extend(entry.settlement(self.id));
         }
     }

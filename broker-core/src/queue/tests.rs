@@ -157,15 +157,16 @@ fn count_and_flag_of_a_returned_message_survive_a_restart() {
     publish(&queue, "seen");
     publish(&queue, "unseen");
     for _ in 0..2 {
-        let seen = std::iter::once(get(&queue));
+        let seen = std::iter::once((get(&queue), Requeued::Failed));
         let (unseen, mut work) = (std::iter::empty(), Work::default());
         queue.requeue(&[], seen, unseen, 0, &mut work);
     }
     let queue = durable_queue(&store);
     assert_eq!(queue.recover().unwrap(), 2);
     let (seen, unseen) = (get(&queue), get(&queue));
-    assert_eq!((seen.delivery_count, seen.redelivered), (2, true));
-    assert_eq!((unseen.delivery_count, unseen.redelivered), (0, false));
+    assert_eq!((seen.counts.failed, seen.redelivered), (2, true));
+    assert_eq!(unseen.counts, DeliveryCounts::default());
+    assert!(!unseen.redelivered);
 }
 
 #[test]

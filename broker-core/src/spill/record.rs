@@ -1,7 +1,7 @@
 //! A queue's entry as bytes in a spill file, and back.
 //!
 //! ```text
-//! position u64 | entered at u64 | delivery count u32 | flags u8 (1 stored, 2 redelivered) | the message's flags u8
+//! position u64 | entered at u64 | delivery counts u32 | flags u8 (1 stored, 2 redelivered) | the message's flags u8
 //! | exchange length u8 | routing key length u8 | properties length u32 | body length u32
 //! | exchange | routing key | properties | body
 //! ```
@@ -9,7 +9,7 @@
 
 use crate::{
     message::{Flags, Message},
-    queue::Entry,
+    queue::{DeliveryCounts, Entry},
 };
 
 const STORED: u8 = 1;
@@ -26,7 +26,7 @@ pub(super) fn encode(entry: &Entry, out: &mut Vec<u8>) {
     let (exchange, key) = (message.exchange_bytes(), message.routing_key_bytes());
     out.extend_from_slice(&entry.position.to_le_bytes());
     out.extend_from_slice(&entry.entered.to_le_bytes());
-    out.extend_from_slice(&entry.delivery_count.to_le_bytes());
+    out.extend_from_slice(&entry.counts.bits().to_le_bytes());
     out.extend_from_slice(&[flags, message.flags().bits()]);
     out.extend_from_slice(&[exchange.len() as u8, key.len() as u8]);
     out.extend_from_slice(&(message.properties().len() as u32).to_le_bytes());
@@ -41,7 +41,7 @@ pub(super) fn encode(entry: &Entry, out: &mut Vec<u8>) {
 pub(super) fn decode(bytes: &[u8]) -> Result<(Entry, &[u8]), &'static str> {
     let (position, rest) = array(bytes)?;
     let (entered, rest) = array(rest)?;
-    let (delivery_count, rest) = array(rest)?;
+    let (counts, rest) = array(rest)?;
     let ([flags, of_message, exchange, key], rest) = array(rest)?;
     let (properties, rest) = array(rest)?;
     let (body, rest) = array(rest)?;
@@ -53,7 +53,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Entry, &[u8]), &'static str> {
     let message = Message::with_flags(exchange, key, properties, body, message_flags);
     let (position, entered) = (u64::from_le_bytes(position), u64::from_le_bytes(entered));
     let entry = Entry {
-        delivery_count: u32::from_le_bytes(delivery_count),
+        counts: DeliveryCounts::from_bits(u32::from_le_bytes(counts)),
         stored: flags & STORED != 0,
         redelivered: flags & REDELIVERED != 0,
         ..Entry::new(position, message, entered)

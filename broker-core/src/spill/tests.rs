@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     journal::file_system::Disk,
     message::{Flags, Message},
+    queue::DeliveryCounts,
 };
 
 fn entry(position: u64, length: usize) -> Entry {
@@ -13,7 +14,7 @@ fn entry(position: u64, length: usize) -> Entry {
     let flags = Flags::from_bits(position as u8);
     let message = Message::with_flags("logs", "a.b", &[0, 0], &body, flags);
     Entry {
-        delivery_count: position as u32,
+        counts: DeliveryCounts::from_bits(position as u32),
         stored: position.is_multiple_of(3),
         redelivered: position.is_multiple_of(5),
         ..Entry::new(position, message, 1_000 + position)
@@ -43,7 +44,7 @@ fn block_gives_back_the_messages_that_were_written() {
             let (message, other) = (&found.message, &written.message);
             assert_eq!(found.position, written.position);
             assert_eq!(found.entered, written.entered);
-            assert_eq!(found.delivery_count, written.delivery_count);
+            assert_eq!(found.counts, written.counts);
             assert_eq!(found.stored, written.stored);
             assert_eq!(found.redelivered, written.redelivered);
             assert_eq!(message.flags(), other.flags());

@@ -93,7 +93,7 @@ pub enum Operation {
         queue: QueueId,
         /// Its place.
         position: Position,
-        /// How often it has come back by now.
+        /// How often it has come back by now ([`DeliveryCounts::bits`](crate::queue::DeliveryCounts::bits)).
         delivery_count: u32,
     },
     /// Every message from `from` to `to`, both included, left the queue: a purge, whatever the length.
@@ -138,7 +138,7 @@ pub struct StoredMessage {
     pub message: Message,
     /// When it entered the queue.
     pub enqueued_at: Millis,
-    /// How often a delivery of it came back.
+    /// How often a delivery of it came back ([`DeliveryCounts::bits`](crate::queue::DeliveryCounts::bits)).
     pub delivery_count: u32,
     /// Whether a client may have seen it: a delivery of it came back, or the store was not closed properly since it
     /// entered (RabbitMQ's classic queues flag such messages too).

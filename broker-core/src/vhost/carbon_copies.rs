@@ -1,13 +1,11 @@
 //! The headers `CC` and `BCC`: further routing keys, which the sender chooses
 //! (<https://www.rabbitmq.com/docs/sender-selected>).
 
-use std::collections::BTreeMap;
-
 use amqp_codec::{AMQPValue, FieldTable};
 
 use crate::{
     Error,
-    arguments::{lookup, text, type_name},
+    arguments::{lookup, text, type_name, without},
 };
 
 /// The keys by which a message with these headers is routed beside its routing key: those of `CC`, then those of `BCC`.
@@ -22,12 +20,7 @@ pub fn carbon_copies(headers: &FieldTable) -> Result<Vec<String>, Error> {
 
 /// The headers as everybody but the broker sees them, and as headers exchanges match them.
 pub fn without_blind_copies(headers: &FieldTable) -> FieldTable {
-    let kept = headers.inner().iter();
-    let kept = kept.filter(|(key, _)| key.as_str() != "BCC");
-    let kept: BTreeMap<_, _> = kept
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    kept.into()
+    without(headers, "BCC")
 }
 
 fn keys_of(headers: &FieldTable, name: &str) -> Result<Vec<String>, Error> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Vhost, death_header::Deaths};
 use crate::{
     message::Message,
-    queue::{Dead, DeadReason, Millis, Queue, Work},
+    queue::{Dead, DeadReason, Millis, Queue, Undeliverable, Work},
 };
 
 impl Vhost {
@@ -68,8 +68,10 @@ impl Vhost {
     fn dead_letter(&self, dead: &Dead, now: Millis) -> DeadLetter {
         let message = &dead.entry.message;
         let arguments = dead.queue.arguments();
-        let exchange = arguments.dead_letter_exchange.as_ref();
-        let Some(exchange) = exchange.and_then(|name| self.exchange(name)) else {
+        dead.queue.count_death(dead.reason);
+        let name = arguments.dead_letter_exchange.as_deref();
+        let Some(exchange) = name.and_then(|name| self.exchange(name)) else {
+            self.note_missing(&dead.queue, name.unwrap_or_default());
             return DeadLetter {
                 message: message.clone(),
                 queues: Vec::new(),
@@ -79,15 +81,17 @@ impl Vhost {
         let new_key = arguments.dead_letter_routing_key.as_deref();
         let copies = match new_key {
             Some(_) => Vec::new(),
-            None => deaths.carbon_copies(),
+            None => deaths.copies(),
         };
         deaths.record(dead, now);
         let key = new_key.unwrap_or(message.routing_key());
         let mut queues = self
             .route(&exchange, key, &copies, Some(deaths.headers()))
             .queues;
-        if dead.reason != DeadReason::Rejected {
-            queues.retain(|queue| !deaths.is_cycle(queue.name()));
+        if queues.is_empty() {
+            self.note_unroutable(&dead.queue, &exchange.name, key);
+        } else if dead.reason != DeadReason::Rejected {
+            queues.retain(|queue| !self.is_cycle(&dead.queue, &deaths, queue));
         }
         let properties = deaths.properties(message);
         let flags = deaths.flags(new_key.is_some());
@@ -95,6 +99,47 @@ impl Vhost {
             message: Message::with_flags(&exchange.name, key, &properties, message.body(), flags),
             queues,
         }
+    }
+
+    /// RabbitMQ says nothing of it; here the first one leaves a line.
+    fn note_missing(&self, queue: &Queue, exchange: &str) {
+        if queue.count_undeliverable(Undeliverable::MissingExchange) {
+            tracing::warn!(
+                queue = &**queue.name(),
+                vhost = &*self.name,
+                exchange,
+                "dead letters are dropped: their exchange does not exist. This will not be logged again for the queue"
+            );
+        }
+    }
+
+    fn note_unroutable(&self, queue: &Queue, exchange: &str, routing_key: &str) {
+        if queue.count_undeliverable(Undeliverable::Unroutable) {
+            tracing::warn!(
+                queue = &**queue.name(),
+                vhost = &*self.name,
+                exchange,
+                routing_key,
+                "a dead letter is dropped: its exchange leads to no queue. This will not be logged again for the queue"
+            );
+        }
+    }
+
+    /// Whether the message must not go to `target` for it would go round for ever.
+    fn is_cycle(&self, source: &Queue, deaths: &Deaths, target: &Queue) -> bool {
+        let cycle = deaths.is_cycle(target.name());
+        if cycle && source.count_undeliverable(Undeliverable::Cycle) {
+            let mut queues = deaths.queues();
+            queues.insert(0, target.name());
+            // RabbitMQ's words.
+            tracing::warn!(
+                queue = &**source.name(),
+                vhost = &*self.name,
+                "Message dropped because the following list of queues (ordered by death recency) contains a dead letter \
+                 cycle without reason 'rejected'. This list will not be logged again: {queues:?}"
+            );
+        }
+        cycle
     }
 }
 

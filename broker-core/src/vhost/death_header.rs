@@ -13,14 +13,29 @@ use amqp_codec::{
 };
 
 use crate::{
-    arguments::{integer, lookup, text},
+    arguments::{integer, lookup, text, without},
     message::{Flags, Message},
-    queue::{Dead, DeadReason, Millis},
+    queue::{BCC, Dead, DeadReason, Millis},
 };
 
 const X_DEATH: &str = "x-death";
 /// The header with further routing keys.
 const CC: &str = "CC";
+
+/// The routing keys in a field, if it is there.
+fn keys(table: &FieldTable, name: &str) -> Vec<String> {
+    lookup(table, name).map(array_of_keys).unwrap_or_default()
+}
+
+fn array_of_keys(value: &AMQPValue) -> Vec<String> {
+    match value {
+        AMQPValue::FieldArray(keys) => {
+            let keys = keys.as_slice().iter().filter_map(text);
+            keys.map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    }
+}
 
 /// The deaths of one message in one queue for one reason.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +54,8 @@ struct Death {
 #[derive(Debug)]
 pub(super) struct Deaths {
     headers: FieldTable,
+    /// The header `BCC`, which no client may see and which goes on with the message.
+    hidden: Option<AMQPValue>,
     expiration: Option<String>,
     flags: Flags,
     /// The latest first.
@@ -50,34 +67,50 @@ impl Deaths {
     pub(super) fn of(message: &Message) -> Self {
         let properties = Properties::parse(message.properties()).unwrap_or_default();
         let headers = properties.headers.and_then(|raw| parse_table(raw).ok());
-        let headers = headers.unwrap_or_default();
+        let mut headers = headers.unwrap_or_default();
         let flags = message.flags();
+        let hidden = match flags.contain(Flags::HIDDEN_COPIES) {
+            true => lookup(&headers, BCC).cloned(),
+            false => None,
+        };
+        if hidden.is_some() {
+            headers = without(&headers, BCC);
+        }
         let deaths = match flags.contain(Flags::DEAD) {
             true => read(&headers),
             false => Vec::new(),
         };
         Self {
             headers,
+            hidden,
             expiration: properties.expiration.map(normal),
             flags,
             deaths,
         }
     }
 
-    /// The keys of the CC header, by which the message was routed beside its routing key.
-    pub(super) fn carbon_copies(&self) -> Vec<String> {
-        match lookup(&self.headers, CC) {
-            Some(AMQPValue::FieldArray(keys)) if !self.flags.contain(Flags::NO_COPIES) => {
-                let keys = keys.as_slice().iter().filter_map(text);
-                keys.map(str::to_owned).collect()
-            }
-            _ => Vec::new(),
+    /// The keys of the headers CC and BCC, by which the message was routed beside its routing key.
+    pub(super) fn copies(&self) -> Vec<String> {
+        if self.flags.contain(Flags::NO_COPIES) {
+            return Vec::new();
         }
+        let mut copies = keys(&self.headers, CC);
+        copies.extend(self.hidden_keys());
+        copies
     }
 
-    /// The headers as a table, for headers exchanges.
+    fn hidden_keys(&self) -> Vec<String> {
+        self.hidden.as_ref().map(array_of_keys).unwrap_or_default()
+    }
+
+    /// The headers as a table, for headers exchanges. The hidden one is not among them.
     pub(super) fn headers(&self) -> &FieldTable {
         &self.headers
+    }
+
+    /// The queues that the message died in, the latest first.
+    pub(super) fn queues(&self) -> Vec<&str> {
+        self.deaths.iter().map(|death| &*death.queue).collect()
     }
 
     /// Whether the message has already been in this queue and came back to it without any consumer rejecting it: such a
@@ -144,13 +177,16 @@ impl Deaths {
 
     /// The headers in wire form, ordered by name as RabbitMQ sends them.
     fn encode(&self) -> Result<Vec<u8>, amqp_codec::Error> {
-        let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) = self
+        let (mut before, after): (BTreeMap<_, _>, BTreeMap<_, _>) = self
             .headers
             .inner()
             .iter()
             .filter(|(name, _)| name.as_str() != X_DEATH)
             .map(|(name, value)| (name.clone(), value.clone()))
             .partition(|(name, _)| name.as_str() < X_DEATH);
+        if let (Some(hidden), Ok(name)) = (&self.hidden, ShortString::try_new(BCC)) {
+            before.insert(name, hidden.clone());
+        }
         let mut table = Vec::new();
         encode_table(&before.into(), &mut table)?;
         put_array(&mut table, X_DEATH, |array| {
@@ -163,7 +199,13 @@ impl Deaths {
     fn first_death(&self, dead: &Dead, now: Millis) -> Death {
         let message = &dead.entry.message;
         let mut routing_keys = vec![message.routing_key().to_owned()];
-        routing_keys.extend(self.carbon_copies());
+        routing_keys.extend(self.copies());
+        // As `mc:record_death` does it: each takes one of its kind away, whichever stands first.
+        for hidden in self.hidden_keys() {
+            if let Some(place) = routing_keys.iter().position(|key| *key == hidden) {
+                routing_keys.remove(place);
+            }
+        }
         Death {
             count: 0,
             reason: dead.reason.as_str().to_owned(),
@@ -200,20 +242,13 @@ impl Death {
             Some(AMQPValue::Timestamp(time)) => *time,
             _ => 0,
         };
-        let routing_keys = match lookup(table, "routing-keys") {
-            Some(AMQPValue::FieldArray(keys)) => {
-                let keys = keys.as_slice().iter().filter_map(text);
-                keys.map(str::to_owned).collect()
-            }
-            _ => Vec::new(),
-        };
         Self {
             count: lookup(table, "count").and_then(integer).unwrap_or_default(),
             reason: text_of("reason").unwrap_or_default(),
             queue: text_of("queue").unwrap_or_default(),
             time,
             exchange: text_of("exchange").unwrap_or_default(),
-            routing_keys,
+            routing_keys: keys(table, "routing-keys"),
             original_expiration: text_of("original-expiration"),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Route, Vhost};
 use crate::{
     message::Message,
-    queue::{ConsumerHandle, Entry, Millis, Queue, Work},
+    queue::{ConsumerHandle, Entry, Millis, Queue, Requeued, Work},
 };
 
 /// How a delivery is settled.
@@ -30,7 +30,7 @@ pub enum Outcome {
     /// Done with: `basic.ack`.
     Acknowledged,
     /// Back to its place: `basic.nack` or `basic.reject` with requeue.
-    Requeued,
+    Requeued(Requeued),
     /// Dropped or dead-lettered: `basic.nack` or `basic.reject` without requeue.
     Rejected,
 }
@@ -120,8 +120,9 @@ impl Settlement {
         let entry = std::iter::once(entry);
         match outcome {
             Outcome::Acknowledged => queue.settle_recorded(consumer, entry, now, work),
-            Outcome::Requeued => {
+            Outcome::Requeued(requeued) => {
                 let credit: Vec<_> = consumer.map(|consumer| (consumer, 1)).into_iter().collect();
+                let entry = entry.map(|entry| (entry, requeued));
                 queue.requeue(&credit, entry, std::iter::empty(), now, work);
             }
             Outcome::Rejected => queue.reject(consumer, entry, now, work),

@@ -32,18 +32,25 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same with other settings.
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let store = Arc::new(MemoryStore::new());
         let broker = Broker::start(store, Arc::new(MemoryDefinitions::new()), 0).unwrap();
-        let settings = Settings {
+        let mut settings = Settings {
             cluster_name: "test".to_owned(),
             heartbeat: 0,
             channel_max: 10,
             frame_max: FRAME_MAX,
             max_message_size: 1 << 20,
+            consumer_timeout: 0,
             login_timeout: 1000,
             connection_max: 0,
             loopback_users: Vec::new(),
         };
+        change(&mut settings);
         let vhost = broker.vhost("/").unwrap();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let mut scene = Self {
@@ -93,17 +100,58 @@ impl Scene {
         assert!(!self.machine.is_closed());
     }
 
-    fn basic(&mut self, method: basic::AMQPMethod) {
+    pub(crate) fn basic(&mut self, method: basic::AMQPMethod) {
         self.send(1, AMQPClass::Basic(method));
     }
 
     /// A consumer, with acknowledgements.
     pub(crate) fn consume(&mut self, queue: &str) {
+        self.consume_with(queue, FieldTable::default());
+    }
+
+    /// The same with arguments.
+    pub(crate) fn consume_with(&mut self, queue: &str, arguments: FieldTable) {
         let consume = basic::Consume {
             queue: queue.into(),
+            arguments,
             ..basic::Consume::default()
         };
         self.basic(basic::AMQPMethod::Consume(consume));
+    }
+
+    /// `basic.get`, to be answered.
+    pub(crate) fn get(&mut self, queue: &str) {
+        let get = basic::Get {
+            queue: queue.into(),
+            no_ack: false,
+        };
+        self.basic(basic::AMQPMethod::Get(get));
+    }
+
+    pub(crate) fn ack(&mut self, tag: u64) {
+        let mut ack = Vec::new();
+        encode::ack(&mut ack, 1, tag, false);
+        self.input(&ack);
+    }
+
+    /// Writes what came for the client.
+    pub(crate) fn deliver(&mut self) {
+        self.machine.deliver(&mut self.batch);
+    }
+
+    pub(crate) fn vhost(&self) -> Arc<Vhost> {
+        Arc::clone(&self.vhost)
+    }
+
+    /// Lets the time pass, alarm by alarm; gives what the client was sent meanwhile as text.
+    pub(crate) fn pass_to(&mut self, moment: Millis) -> String {
+        self.batch.out.clear();
+        while let Some(due) = self.machine.poll_timeout().filter(|due| *due <= moment) {
+            self.batch.now = due.max(self.batch.now);
+            self.machine.handle_timeout(&mut self.batch);
+        }
+        self.batch.now = moment;
+        String::from_utf8_lossy(&self.batch.out).into_owned()
     }
 
     pub(crate) fn queue(&self, name: &str, arguments: FieldTable) -> Arc<Queue> {

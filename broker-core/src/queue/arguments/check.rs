@@ -12,7 +12,8 @@ use crate::{
 const MAX_EXPIRY_MS: i64 = 315_360_000_000;
 const MAX_PRIORITY: i64 = 255;
 
-/// What a classic queue knows (`rabbit_classic_queue:capabilities`), in the order of comparison.
+/// What a classic queue knows (`rabbit_classic_queue:capabilities`), in the order of comparison. The last two are for
+/// quorum queues only in RabbitMQ.
 const CLASSIC: &[&str] = &[
     "x-expires",
     "x-message-ttl",
@@ -28,6 +29,8 @@ const CLASSIC: &[&str] = &[
     QUEUE_TYPE,
     "x-queue-master-locator",
     "x-queue-leader-locator",
+    "x-delivery-limit",
+    "x-consumer-timeout",
 ];
 
 /// What a quorum queue knows (`rabbit_quorum_queue:capabilities`).
@@ -63,8 +66,8 @@ const STREAM_ONLY: &[&str] = &[
     "x-initial-cluster-size",
 ];
 
-const CLASSIC_CONSUMER: &[&str] = &["x-priority"];
-const QUORUM_CONSUMER: &[&str] = &["x-priority", "x-consumer-timeout"];
+/// What consumers of every queue know; the second is for quorum queues only in RabbitMQ.
+const CONSUMER: &[&str] = &["x-priority", "x-consumer-timeout"];
 const STREAM_ONLY_CONSUMER: &[&str] = &[
     "x-stream-offset",
     "x-stream-filter",
@@ -167,17 +170,13 @@ pub(super) fn consumer(
     queue_type: QueueType,
     resource: &str,
 ) -> Result<(), Error> {
-    let known = match queue_type {
-        QueueType::Classic => CLASSIC_CONSUMER,
-        QueueType::Quorum => QUORUM_CONSUMER,
-    };
-    values(table, resource, known, CONSUMER_CHECKS)?;
+    values(table, resource, CONSUMER, CONSUMER_CHECKS)?;
     keys(
         table,
         resource,
         queue_type,
-        known,
-        &[QUORUM_CONSUMER, STREAM_ONLY_CONSUMER],
+        CONSUMER,
+        &[STREAM_ONLY_CONSUMER],
     )
 }
 

@@ -238,8 +238,8 @@ fn queue_type_is_classic_or_quorum() {
 #[test]
 fn arguments_of_another_queue_type_are_refused() {
     assert_eq!(
-        refused(&[("x-delivery-limit", long(3))]),
-        "invalid arg 'x-delivery-limit' for queue 'x' in vhost '/' of queue type rabbit_classic_queue"
+        refused(&[("x-quorum-initial-group-size", long(3))]),
+        "invalid arg 'x-quorum-initial-group-size' for queue 'x' in vhost '/' of queue type rabbit_classic_queue"
     );
     assert_eq!(
         refused(&[
@@ -251,6 +251,22 @@ fn arguments_of_another_queue_type_are_refused() {
     assert!(
         refused(&[("x-max-age", string("1h"))]).ends_with("of queue type rabbit_classic_queue")
     );
+}
+
+#[test]
+fn every_queue_has_delivery_limits_and_consumer_timeouts() {
+    let limited = [
+        ("x-delivery-limit", long(3)),
+        ("x-consumer-timeout", long(5)),
+    ];
+    let classic = parsed(&limited);
+    assert_eq!(classic.most_deliveries(), 3);
+    assert_eq!(classic.consumer_timeout_ms, Some(5));
+    assert_eq!(parsed(&[]).most_deliveries(), u32::MAX);
+    let quorum = ("x-queue-type", string("quorum"));
+    assert_eq!(parsed(std::slice::from_ref(&quorum)).most_deliveries(), 20);
+    let unlimited = ("x-delivery-limit", long(-1));
+    assert_eq!(parsed(&[quorum, unlimited]).most_deliveries(), u32::MAX);
 }
 
 #[test]
@@ -338,15 +354,10 @@ fn consumer_priority_is_any_integer() {
 #[test]
 fn consumer_arguments_of_another_queue_type_are_refused() {
     let timeout = [("x-consumer-timeout", long(5))];
-    assert_eq!(
-        consumer(&timeout, QueueType::Quorum).map(|it| it.consumer_timeout_ms),
-        Ok(Some(5))
-    );
-    assert_eq!(
-        consumer(&timeout, QueueType::Classic),
-        Err("invalid arg 'x-consumer-timeout' for queue 'x' in vhost '/' of queue type rabbit_classic_queue"
-            .into())
-    );
+    for queue_type in [QueueType::Quorum, QueueType::Classic] {
+        let parsed = consumer(&timeout, queue_type).map(|it| it.consumer_timeout_ms);
+        assert_eq!(parsed, Ok(Some(5)));
+    }
     let offset = [("x-stream-offset", string("first"))];
     assert!(consumer(&offset, QueueType::Classic).is_err());
     assert!(consumer(&[("x-cancel-on-ha-failover", long(1))], QueueType::Classic).is_ok());

@@ -204,8 +204,8 @@ fn copies_are_followed_until_a_routing_key_replaces_them() {
     let raw = properties(&table([("CC", cc)]), None);
     let message = Message::new("x", "k", &raw, b"", true);
     let deaths = Deaths::of(&message);
-    assert_eq!(deaths.carbon_copies(), ["copy"]);
+    assert_eq!(deaths.copies(), ["copy"]);
     let flags = deaths.flags(true);
     let rerouted = Message::with_flags("dlx", "new", &raw, b"", flags);
-    assert!(Deaths::of(&rerouted).carbon_copies().is_empty());
+    assert!(Deaths::of(&rerouted).copies().is_empty());
 }
