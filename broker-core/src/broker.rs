@@ -24,6 +24,7 @@ use crate::{
     Error,
     alarms::{Alarms, Resource},
     definitions::{Definitions, Kind},
+    moving::Moves,
     outbox::Event,
     paging::{Pager, Surroundings},
     permissions::AccessCache,
@@ -65,6 +66,7 @@ pub struct Broker {
     pub(crate) accounts: Accounts,
     pub(crate) access: AccessCache,
     places: Arc<Places>,
+    pub(crate) moves: Moves,
     /// Why every connection has to close, once the broker stops.
     stopping: OnceLock<Arc<str>>,
 }
@@ -112,6 +114,7 @@ impl Broker {
             accounts: Accounts::default(),
             access: AccessCache::default(),
             places: Arc::default(),
+            moves: Moves::default(),
             stopping: OnceLock::new(),
         });
         if broker.shared.definitions.list(Kind::Vhost).is_empty() {
@@ -291,6 +294,7 @@ impl Broker {
 
     /// Makes everything durable and stops the stores.
     pub fn close(&self) {
+        self.moves.close();
         self.shared.pager.close();
         self.shared.store.close();
         self.shared.definitions.close();

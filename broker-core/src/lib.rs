@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod journal;
 pub mod liveness;
 pub mod message;
+pub mod moving;
 pub mod outbox;
 pub mod paging;
 pub mod pattern;

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{
     effects::Effects,
     entry::{Entry, Millis, NEVER},
+    leaving::Leaving,
     limits::Limits,
     page::Pages,
     row::Row,
@@ -51,6 +52,8 @@ pub struct Lane {
     /// The latest position that was ever taken out of `ready`. At or before it, what waits has delivered messages
     /// between it.
     pub(super) taken: Position,
+    /// What an operator has moved away and may still be read.
+    pub(super) leaving: Leaving,
 }
 
 impl Lane {
@@ -68,6 +71,7 @@ impl Lane {
             reserved: VecDeque::new(),
             late: VecDeque::new(),
             taken: 0,
+            leaving: Leaving::default(),
         }
     }
 
@@ -240,6 +244,7 @@ impl Lane {
                 _pages: self.pages.take(),
             });
         }
+        self.leaving.passed(Position::MAX);
         self.epoch += 1;
         self.ready_bytes = 0;
     }

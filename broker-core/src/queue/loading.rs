@@ -116,7 +116,7 @@ impl Queue {
         }
     }
 
-    fn damage_text(&self, error: &Error) -> String {
+    pub(super) fn damage_text(&self, error: &Error) -> String {
         let (name, vhost) = (&self.properties.name, &self.properties.vhost);
         format!(
             "queue '{name}' in vhost '{vhost}' holds messages that cannot be read: {error}; purge or delete the queue, \

@@ -20,12 +20,14 @@ mod idle;
 pub mod incoming_bindings;
 pub mod lane;
 pub mod lanes;
+mod leaving;
 pub mod limits;
 mod loading;
 mod occupied;
 pub mod page;
 pub mod page_in;
 pub mod page_out;
+pub mod peek;
 pub mod priorities;
 mod row;
 pub mod state;
@@ -38,6 +40,7 @@ use std::sync::{
 use amqp_codec::FieldTable;
 use parking_lot::{Mutex, RwLock};
 
+pub(crate) use self::peek::{LaneLength, SLICE};
 pub use self::{
     arguments::QueueArguments,
     consumers::{ConsumerHandle, Subscription},
@@ -50,6 +53,7 @@ pub use self::{
     incoming_bindings::{BindingKey, IncomingBindings},
     lanes::Places,
     page_out::Spilling,
+    peek::{Peek, Peeked},
     priorities::Priorities,
     state::QueueState,
 };

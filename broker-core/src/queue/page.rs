@@ -163,6 +163,50 @@ impl Pages {
         self.pages.front()
     }
 
+    /// The pages, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Page> {
+        self.pages.iter()
+    }
+
+    /// The first page that ends at this place or behind it.
+    pub fn at(&self, position: Position) -> Option<&Page> {
+        let index = self.pages.partition_point(|page| page.last < position);
+        self.pages.get(index)
+    }
+
+    /// Takes a message out of the page that holds its place, if one does. The page is not written anew: whoever reads it
+    /// has to know of the gap.
+    pub fn take_out(&mut self, entry: &Entry) -> Option<Gap> {
+        let index = self
+            .pages
+            .partition_point(|page| page.last < entry.position);
+        let page = self.pages.get_mut(index)?;
+        if page.first > entry.position || page.count == 0 {
+            return None;
+        }
+        let held = page.held();
+        // What a store says at start may be an estimate.
+        let bytes = entry.message.body().len().min(page.bytes);
+        page.count -= 1;
+        page.bytes -= bytes;
+        self.count -= 1;
+        self.bytes -= bytes;
+        self.held -= held - page.held();
+        let in_block = !matches!(page.source, Source::Store);
+        Some(Gap { bytes, in_block })
+    }
+
+    /// Moves pages of which nothing is left to `garbage`.
+    pub fn remove_empty(&mut self, garbage: &mut Vec<Page>) {
+        if self.pages.iter().any(|page| page.count == 0) {
+            let (empty, kept) = std::mem::take(&mut self.pages)
+                .into_iter()
+                .partition::<Vec<_>, _>(|page| page.count == 0);
+            self.pages = kept.into();
+            garbage.extend(empty);
+        }
+    }
+
     /// The place of the last message in a page.
     pub fn last_position(&self) -> Option<Position> {
         self.pages.back().map(|page| page.last)
@@ -266,6 +310,31 @@ impl Page {
         self.count -= count;
         self.bytes -= bytes;
         (count, bytes)
+    }
+}
+
+/// What a message leaves that is taken out of a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Gap {
+    /// How many bytes of body were reckoned for it.
+    pub bytes: usize,
+    /// Whether it can still be read in a block of the spill.
+    pub in_block: bool,
+}
+
+impl Loaded {
+    /// Keeps some of the messages only.
+    pub fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
+        self.entries.retain(keep);
+        self.bytes = self.entries.iter().map(|e| e.message.body().len()).sum();
+    }
+
+    /// The place up to which was read.
+    pub fn reached(&self) -> Position {
+        match self.end {
+            End::Whole => self.to,
+            End::Partial(last) => last,
+        }
     }
 }
 

@@ -97,9 +97,11 @@ impl Lane {
         if loaded.epoch != self.epoch {
             return;
         }
+        self.leaving.take_out_of(loaded);
         let Some(difference) = pages.take_loaded(loaded) else {
             return;
         };
+        self.leaving.passed(loaded.reached());
         self.epoch += 1;
         self.ready_bytes = self.ready_bytes.saturating_add_signed(difference);
         self.ready.extend(loaded.entries.drain(..));

@@ -18,6 +18,7 @@ use super::{
     lane::Lane,
     page::Loaded,
     page_out::{PageOut, PagedOut},
+    peek::Piece,
     *,
 };
 use crate::{
@@ -70,6 +71,19 @@ enum Step {
     Read(Option<u8>),
     /// Hands in what was read.
     Deliver(prop::sample::Index),
+    /// An operator looks at some messages of a lane, and remembers them.
+    Look {
+        lane: u8,
+        offset: prop::sample::Index,
+        most: usize,
+    },
+    /// Some of those that were looked at are taken out.
+    TakeOut {
+        look: prop::sample::Index,
+        every: usize,
+    },
+    /// The store settles what was taken out first.
+    Left,
     Purge,
     Pass(Millis),
     /// A policy sets another time to live.
@@ -118,6 +132,13 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Write),
         3 => prop::option::of(lane()).prop_map(Step::Read),
         3 => index().prop_map(Step::Deliver),
+        4 => (lane(), index(), 1..60_usize).prop_map(|(lane, offset, most)| Step::Look {
+            lane,
+            offset,
+            most,
+        }),
+        4 => (index(), 1..4_usize).prop_map(|(look, every)| Step::TakeOut { look, every }),
+        3 => Just(Step::Left),
         1 => Just(Step::Purge),
         2 => (1..TTL).prop_map(Step::Pass),
         1 => prop::option::of(0..2 * TTL).prop_map(Step::SetTtl),
@@ -228,6 +249,8 @@ struct Scene {
     reserved: VecDeque<(Places, Message, Millis)>,
     waiting: Vec<Arc<Vec<Entry>>>,
     read: Vec<Loaded>,
+    looked: Vec<(u8, Vec<Entry>)>,
+    leaving: VecDeque<(u8, Vec<Entry>)>,
     published: usize,
     now: Millis,
     effects: Effects,
@@ -252,6 +275,8 @@ impl Scene {
             reserved: VecDeque::new(),
             waiting: Vec::new(),
             read: Vec::new(),
+            looked: Vec::new(),
+            leaving: VecDeque::new(),
             published: 0,
             now: 1_000,
             effects: Effects::default(),
@@ -398,7 +423,89 @@ impl Scene {
         }
     }
 
+    /// What an operator sees of a lane from the message on that `offset` others precede.
+    fn look(&mut self, lane: u8, offset: usize, most: usize) {
+        let Some(known) = self.state.lanes.get(lane) else {
+            return;
+        };
+        let count = known.count();
+        let (from, skip) = known.place_of(offset.checked_rem(count).unwrap_or(0));
+        let mut seen = match self.state.piece(lane, from, most) {
+            Piece::Nothing => Vec::new(),
+            Piece::Memory(entries) => entries,
+            Piece::Disk(load) => {
+                let mut read = load.read(&self.store).unwrap();
+                let lane = self.state.lanes.get(lane).unwrap();
+                lane.leaving.take_out_of(&mut read);
+                read.retain(|entry| entry.position >= from);
+                read.entries
+            }
+        };
+        let of_lane = |row: &BTreeMap<Place, Known>, from| -> Vec<(Place, Known)> {
+            let row = row.range((Reverse(lane), from)..);
+            let row = row.take_while(|(place, _)| place.0.0 == lane);
+            row.map(|(place, known)| (*place, known.clone())).collect()
+        };
+        let mut expected = of_lane(&self.model.returned, from);
+        expected.extend(of_lane(&self.model.ready, from));
+        expected.sort_by_key(|(place, _)| *place);
+        let found: Vec<_> = seen.iter().map(|e| (place_of(e), Known::of(e))).collect();
+        assert_eq!(found, expected[..found.len()]);
+        assert_eq!(found.is_empty(), expected.is_empty());
+        let in_order = of_lane(&self.model.returned, 0).last().map(|it| it.0)
+            < of_lane(&self.model.ready, 0).first().map(|it| it.0);
+        if count > 0 && in_order && skip < found.len() {
+            let before = count - expected.len() + skip;
+            assert_eq!(
+                before,
+                offset % count,
+                "the offset is that of the first message"
+            );
+        }
+        seen.truncate(most);
+        self.looked.push((lane, seen));
+    }
+
+    fn take_out(&mut self, look: prop::sample::Index, every: usize) {
+        let (lane, mut seen) = self.looked.remove(look.index(self.looked.len()));
+        let mut number = 0;
+        seen.retain(|_| {
+            number += 1;
+            number % every == 0
+        });
+        let expected: Vec<_> = seen
+            .iter()
+            .map(place_of)
+            .filter(|place| {
+                let ready = self.model.ready.remove(place);
+                ready
+                    .or_else(|| self.model.returned.remove(place))
+                    .is_some()
+            })
+            .collect();
+        let out = self.state.lanes.change(lane, |lane| lane.take_out(seen));
+        assert_eq!(
+            out.entries.iter().map(place_of).collect::<Vec<_>>(),
+            expected
+        );
+        self.leaving.push_back((lane, out.entries));
+    }
+
+    fn left(&mut self) {
+        if let Some((lane, left)) = self.leaving.pop_front() {
+            let mut batch: Vec<_> = left.iter().filter_map(|it| it.settlement(ID)).collect();
+            let ticket = self.store.append(&mut batch);
+            let positions = left.iter().map(|entry| entry.position);
+            let lane = self.state.lanes.get_mut(lane);
+            lane.settled(positions, ticket);
+            lane.forget_left(self.store.durable());
+        }
+    }
+
     fn purge(&mut self) {
+        while !self.leaving.is_empty() {
+            self.left();
+        }
         self.state.expire(self.now, &mut self.effects);
         self.settle();
         let (reserved, unacked) = (self.reserved.len(), self.unacked.len());
@@ -430,8 +537,12 @@ impl Scene {
             self.insert();
         }
         self.settle();
+        while !self.leaving.is_empty() {
+            self.left();
+        }
         self.waiting.clear();
         self.read.clear();
+        self.looked.clear();
         self.state = new_state(&self.arguments);
         for lane in 0..=HIGHEST {
             if let Some(backlog) = self.store.backlog(ID.lane(lane)).unwrap() {
@@ -526,6 +637,12 @@ impl Scene {
                 self.state.loaded(&mut loaded);
                 self.state.dispatch(self.now, &mut self.effects);
             }
+            Step::Look { lane, offset, most } => {
+                let offset = offset.index(1000);
+                self.look(lane.min(HIGHEST), offset, most);
+            }
+            Step::TakeOut { look, every } if !self.looked.is_empty() => self.take_out(look, every),
+            Step::Left => self.left(),
             Step::Purge => self.purge(),
             Step::Pass(time) => {
                 self.now += time;
@@ -539,6 +656,7 @@ impl Scene {
             }
             Step::Restart => self.restart(),
             Step::Ack(_) | Step::Requeue(_) | Step::Write | Step::Deliver(_) => {}
+            Step::TakeOut { .. } => {}
         }
         self.settle();
         // The alarm for whatever has come to the front in the meantime.
@@ -560,6 +678,13 @@ impl Scene {
             .filter(|(_, known)| known.persistent)
             .map(|(place, _)| *place)
             .chain(self.unacked.iter().filter(|e| e.stored).map(place_of))
+            .chain(
+                self.leaving
+                    .iter()
+                    .flat_map(|(_, left)| left)
+                    .filter(|e| e.stored)
+                    .map(place_of),
+            )
             .chain(
                 self.reserved
                     .iter()

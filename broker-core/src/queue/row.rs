@@ -115,10 +115,6 @@ impl Row {
     }
 
     /// Takes the message at a place, if there is one.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "messages will expire in the middle")
-    )]
     pub(super) fn remove(&mut self, position: Position) -> Option<Entry> {
         let Some(index) = self.block_of(position) else {
             let entry = take(&mut self.front, position)?;
@@ -181,6 +177,20 @@ impl Row {
             .chain(rest.map(|block| &block.entries))
             .flatten();
         entries.skip_while(move |entry| entry.position < position)
+    }
+
+    /// The message that `index` others precede.
+    pub(super) fn get(&self, index: usize) -> Option<&Entry> {
+        let Some(mut index) = index.checked_sub(self.front.len()) else {
+            return self.front.get(index);
+        };
+        for block in &self.rest {
+            match index.checked_sub(block.entries.len()) {
+                None => return block.entries.get(index),
+                Some(behind) => index = behind,
+            }
+        }
+        None
     }
 
     /// How many messages at the front stand at or before a place.

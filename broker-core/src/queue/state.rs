@@ -168,32 +168,55 @@ impl QueueState {
         now: Millis,
         effects: &mut Effects,
     ) -> bool {
-        let lane = self.lanes.lane_of(&message);
-        self.lanes.get_mut(lane).unreserve(position);
-        let stored = self.stores(&message);
-        let refused = !self.deleted && self.refuses(1, message.body().len());
-        let entry = Entry {
-            stored,
-            lane,
-            ..Entry::new(position, message, now)
-        };
+        let entry = self.take_place(position, message, now);
         if self.deleted {
             // Its record may have followed that of the deletion.
             effects.operations.extend(entry.settlement(self.id));
             return true;
         }
-        if refused {
+        if self.refuses(1, entry.message.body().len()) {
             effects.operations.extend(entry.settlement(self.id));
             self.refuse(entry.message, now, effects);
             return false;
         }
-        self.count_publish(stored);
-        self.lanes.change(lane, |lane| lane.push_in_order(entry));
+        self.take_in(entry, now, effects);
+        true
+    }
+
+    /// The same for a message that an operator has moved here: it has left its queue already, so a full queue takes it
+    /// too.
+    pub fn insert_moved(
+        &mut self,
+        position: Position,
+        message: Message,
+        now: Millis,
+        effects: &mut Effects,
+    ) {
+        let entry = self.take_place(position, message, now);
+        match self.deleted {
+            true => effects.operations.extend(entry.settlement(self.id)),
+            false => self.take_in(entry, now, effects),
+        }
+    }
+
+    fn take_place(&mut self, position: Position, message: Message, now: Millis) -> Entry {
+        let lane = self.lanes.lane_of(&message);
+        self.lanes.get_mut(lane).unreserve(position);
+        Entry {
+            stored: self.stores(&message),
+            lane,
+            ..Entry::new(position, message, now)
+        }
+    }
+
+    fn take_in(&mut self, entry: Entry, now: Millis, effects: &mut Effects) {
+        self.count_publish(entry.stored);
+        self.lanes
+            .change(entry.lane, |lane| lane.push_in_order(entry));
         if self.limits.length_limited() {
             self.dispatch(now, effects);
             self.drop_excess(effects);
         }
-        true
     }
 
     /// Puts messages at the end. Returns how many were refused because the queue is full and its overflow behaviour is

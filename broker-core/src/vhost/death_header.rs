@@ -12,13 +12,14 @@ use amqp_codec::{
     properties::with_headers,
 };
 
+use super::death_history::Origin;
 use crate::{
     arguments::{integer, lookup, text, without},
     message::{Flags, Message},
     queue::{BCC, Dead, DeadReason, Millis},
 };
 
-const X_DEATH: &str = "x-death";
+pub(super) const X_DEATH: &str = "x-death";
 /// The header with further routing keys.
 const CC: &str = "CC";
 
@@ -87,6 +88,27 @@ impl Deaths {
             flags,
             deaths,
         }
+    }
+
+    /// Queue and reason of the latest death.
+    pub(super) fn last(self) -> Option<(String, String)> {
+        let latest = self.deaths.into_iter().next()?;
+        Some((latest.queue, latest.reason))
+    }
+
+    /// Where the message was before its first death. Deaths that are counted again move to the front, so the headers say
+    /// which one came first.
+    pub(super) fn first(self) -> Option<Origin> {
+        let header = |name| lookup(&self.headers, name).and_then(text);
+        let queue = header("x-first-death-queue")?;
+        let reason = header("x-first-death-reason")?;
+        let mut deaths = self.deaths.iter();
+        let first = deaths.find(|death| death.queue == queue && death.reason == reason)?;
+        Some(Origin {
+            queue: first.queue.clone(),
+            exchange: first.exchange.clone(),
+            routing_keys: first.routing_keys.clone(),
+        })
     }
 
     /// The keys of the headers CC and BCC, by which the message was routed beside its routing key.

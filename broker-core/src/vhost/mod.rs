@@ -8,12 +8,14 @@ mod bindings;
 mod carbon_copies;
 mod dead_letter;
 mod death_header;
+mod death_history;
 mod default_queue_type;
 mod deletion;
 mod direct_reply;
 mod exchanges;
 mod explain;
 mod fan_out;
+mod moving;
 mod permitted;
 mod policies;
 mod queues;
@@ -36,6 +38,7 @@ use self::topology::{Noted, Topology};
 pub use self::{
     bindings::BindingRequest,
     carbon_copies::{carbon_copies, without_blind_copies},
+    death_history::{LastDeath, Origin},
     direct_reply::{DIRECT_REPLY_TO, ReplyAddress},
     exchanges::{Exchange, ExchangeDeclaration},
     explain::{Alternate, Explanation, MatchedBinding, Reached, Visit},

@@ -209,3 +209,40 @@ fn copies_are_followed_until_a_routing_key_replaces_them() {
     let rerouted = Message::with_flags("dlx", "new", &raw, b"", flags);
     assert!(Deaths::of(&rerouted).copies().is_empty());
 }
+
+#[test]
+fn origin_is_the_first_death_also_after_deaths_that_were_counted_again() {
+    let published = Message::new(
+        "x",
+        "key",
+        &properties(&table([("a", long_string("1"))]), None),
+        b"body",
+        true,
+    );
+    let once = after(&published, "work", DeadReason::Rejected, 1000);
+    let twice = after(&once, "parking", DeadReason::Expired, 2000);
+    // Back in the first queue, and dead there again: now that death stands in front.
+    let thrice = after(&twice, "work", DeadReason::Rejected, 3000);
+    let four = after(&thrice, "parking", DeadReason::Expired, 4000);
+    let origin = Origin::of(&four).unwrap();
+    assert_eq!((&*origin.queue, &*origin.exchange), ("work", "x"));
+    assert_eq!(origin.routing_keys, ["key"]);
+    let last = crate::vhost::LastDeath::of(&four).unwrap();
+    assert_eq!((&*last.queue, &*last.reason), ("parking", "expired"));
+}
+
+#[test]
+fn revived_message_is_as_it_was_published() {
+    let fields = table([("a", long_string("1"))]);
+    let published = Message::new("x", "key", &properties(&fields, None), b"", true);
+    let dead = after(&published, "work", DeadReason::Rejected, 1000);
+    let revived = Origin::of(&dead).unwrap().revive(&dead);
+    assert_eq!(revived.packed(), published.packed());
+    assert_eq!(revived.flags(), published.flags());
+
+    let bare = Message::new("x", "key", &[0, 0], b"", false);
+    let dead = after(&bare, "work", DeadReason::MaxLength, 1000);
+    let revived = Origin::of(&dead).unwrap().revive(&dead);
+    assert_eq!(revived.packed(), bare.packed());
+    assert!(Origin::of(&revived).is_none());
+}
