@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use management_api::{Listener, Node};
+use management_api::{Certificate, Listener, Node};
 
-use crate::{config::Config, net::connection::Serving};
+use crate::{config::Config, net::connection::Serving, tls::Tls};
 
 /// This broker, for the HTTP API.
-pub fn node(config: &Config, serving: &Serving, listeners: Vec<Listener>) -> Node {
+pub fn node(
+    config: &Config,
+    serving: &Serving,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
+) -> Node {
     let clock = serving.clock;
     Node {
         core: Arc::clone(&serving.broker),
@@ -19,5 +24,10 @@ pub fn node(config: &Config, serving: &Serving, listeners: Vec<Listener>) -> Nod
         data_dir: config.data_dir.clone(),
         started_at: clock.now(),
         clock: Arc::new(move || clock.now()),
+        certificates: Arc::new(move || {
+            let expiry = tls.as_ref().and_then(|tls| tls.expiry());
+            let certificate = expiry.map(|(file, expires_at)| Certificate { file, expires_at });
+            certificate.into_iter().collect()
+        }),
     }
 }

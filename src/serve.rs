@@ -115,7 +115,7 @@ async fn until_stopped(
 ) -> Result<(), Error> {
     let house = House::new(config, serving.clone(), signals::stopping()?);
     let listening = ports.listen()?;
-    let node = management::node(config, &serving, listening.describe()?);
+    let node = management::node(config, &serving, listening.describe()?, tls.clone());
     let router = management_api::router(node);
     listening.serve(&house, &router, tls.as_ref())?;
     let certificates = tls.map(|tls| tokio::spawn(tls.watch()));

@@ -6,6 +6,7 @@
 //! means as an Erlang term; [`Term`] does that.
 
 mod equivalence;
+pub mod json;
 mod term;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 mod connections;
 mod feed;
 mod limits;
+pub mod parameters;
 mod vhosts;
 
 use std::sync::{

@@ -7,7 +7,7 @@
 use std::{marker::PhantomData, net::IpAddr, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use broker_core::{permissions::Access, vhost::Vhost};
+use broker_core::{permissions::Access, users::LoginProtocol, vhost::Vhost};
 
 use crate::{Error, Node, Shared, login, request::Names};
 
@@ -44,9 +44,13 @@ impl Caller {
         self.has(&["administrator", "policymaker"])
     }
 
-    /// May use the API.
-    fn is_management_user(&self) -> bool {
-        self.has(&["administrator", "monitoring", "policymaker", "management"])
+    /// Checks that the user may use the API at all.
+    ///
+    /// # Errors
+    /// 401 with RabbitMQ's reason.
+    pub(crate) fn check_management_user(&self) -> Result<(), Error> {
+        let tags = ["administrator", "monitoring", "policymaker", "management"];
+        require(self.has(&tags), "Not management user")
     }
 
     /// Whether the user has permissions in the vhost (`check_vhost_access`).
@@ -254,9 +258,13 @@ impl<L: Level> FromRequestParts<Shared> for Authorized<L> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, node: &Shared) -> Result<Self, Error> {
-        let caller = login::log_in(parts, node).await?;
+        let logged_in = login::log_in(parts, node).await;
+        let attempts = node.core.login_attempts();
+        attempts.count(LoginProtocol::Http, logged_in.is_ok());
+        let caller = logged_in?;
         let scope = Scope::of(parts, node).await?;
-        let checked = require(caller.is_management_user(), "Not management user")
+        let checked = caller
+            .check_management_user()
             .and_then(|()| L::check(&caller, &scope, node));
         if let Err(error) = checked {
             if let Error::NotAuthorised(reason) = &error {

@@ -9,20 +9,27 @@
 //! [`listing`] answers with one object or with many, [`error`] with what went wrong. On it stand the resources, a file
 //! each, with a function `routes` that says where they are.
 
-#![allow(
-    dead_code,
-    reason = "the frame is there before all of the resources that use it"
-)]
-
+mod bindings;
 mod body;
 mod caller;
+mod cluster;
 mod error;
+mod exchanges;
+mod health;
+mod identity;
+mod limits;
 mod listing;
 mod login;
 mod node;
 mod overview;
 mod page;
+mod parameters;
+mod permissions;
+mod policies;
+mod properties;
 mod request;
+mod users;
+mod vhosts;
 
 use std::sync::Arc;
 
@@ -37,7 +44,7 @@ use tower::{ServiceExt as _, util::MapRequestLayer};
 
 pub use self::{
     error::Error,
-    node::{Clock, Listener, Node, StoreKind},
+    node::{Certificate, Clock, Listener, Node, StoreKind},
 };
 
 /// The version of RabbitMQ whose behaviour tools meet here; they choose their requests by it.
@@ -50,6 +57,17 @@ pub(crate) type Shared = Arc<Node>;
 pub fn router(node: Node) -> Router {
     let api = Router::new()
         .merge(overview::routes())
+        .merge(identity::routes())
+        .merge(users::routes())
+        .merge(permissions::routes())
+        .merge(vhosts::routes())
+        .merge(limits::routes())
+        .merge(parameters::routes())
+        .merge(policies::routes())
+        .merge(exchanges::routes())
+        .merge(bindings::routes())
+        .merge(health::routes())
+        .merge(cluster::routes())
         .fallback(async || Error::NoSuchPath)
         .method_not_allowed_fallback(other_method);
     let all = Router::new()

@@ -8,6 +8,7 @@ use broker_core::{
     store::{Completion, Ticket},
 };
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::Error;
@@ -35,6 +36,17 @@ pub struct Node {
     pub started_at: Millis,
     /// The time.
     pub clock: Clock,
+    /// The certificates that the listeners show.
+    pub certificates: Arc<dyn Fn() -> Vec<Certificate> + Send + Sync>,
+}
+
+/// A certificate of the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The file that it comes from.
+    pub file: PathBuf,
+    /// When it is no longer valid, in seconds since 1970.
+    pub expires_at: u64,
 }
 
 impl fmt::Debug for Node {
@@ -64,7 +76,59 @@ pub struct Listener {
     pub address: SocketAddr,
 }
 
+impl Listener {
+    /// Whether clients have to speak TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self.protocol, "amqp/ssl" | "https")
+    }
+}
+
 impl Node {
+    /// The certificates that the listeners show.
+    pub(crate) fn certificates(&self) -> Vec<Certificate> {
+        (self.certificates)()
+    }
+
+    /// What the health check says of each listener that shows this certificate.
+    pub(crate) fn expired_listeners(&self, certificate: &Certificate) -> Vec<Value> {
+        let secure = self.listeners.iter().filter(|it| it.is_secure());
+        let each = secure.map(|listener| {
+            json!({
+                "node": self.name,
+                "protocol": listener.protocol,
+                "interface": listener.address.ip().to_string(),
+                "port": listener.address.port(),
+                "certfile": certificate.file,
+                "certfile_expires_on": [certificate.expires_at],
+                "cacertfile_expires_on": [],
+            })
+        });
+        each.collect()
+    }
+
+    /// How many connections there are, if that is as many as there may be.
+    pub(crate) fn connection_limit_reached(&self) -> Option<usize> {
+        let count = self.core.connection_count();
+        (self.connection_max > 0 && count >= self.connection_max).then_some(count)
+    }
+
+    /// The name of the cluster: what an operator has set, or else the node's.
+    pub(crate) fn cluster_name(&self) -> String {
+        let set = self.core.cluster_name();
+        set.unwrap_or_else(|| self.name.clone())
+    }
+
+    /// Checks that a node of that name is this one.
+    ///
+    /// # Errors
+    /// 404.
+    pub(crate) fn check_name(&self, name: &str) -> Result<(), Error> {
+        match name == self.name {
+            true => Ok(()),
+            false => Err(Error::NoSuchPath),
+        }
+    }
+
     /// Now, in milliseconds since 1970.
     pub(crate) fn now(&self) -> Millis {
         (self.clock)()
@@ -76,15 +140,22 @@ impl Node {
     /// 503: the broker stops, and the change may be lost.
     pub(crate) async fn durable(&self, ticket: Ticket) -> Result<(), Error> {
         let definitions = self.core.definitions();
-        if ticket <= definitions.durable() {
-            return Ok(());
+        match ticket <= definitions.durable() {
+            true => Ok(()),
+            false => wait(|waiting| definitions.notify(ticket, waiting)).await,
         }
-        let (done, durable) = oneshot::channel();
-        let waiting = Waiting(std::sync::Mutex::new(Some(done)));
-        definitions.notify(ticket, Arc::new(waiting));
-        durable
-            .await
-            .map_err(|_| Error::Unavailable("the broker stops".to_owned()))
+    }
+
+    /// Waits until messages are on disk.
+    ///
+    /// # Errors
+    /// 503: the broker stops, and they may be lost.
+    pub(crate) async fn stored(&self, ticket: Ticket) -> Result<(), Error> {
+        let store = self.core.store();
+        match ticket <= store.durable() {
+            true => Ok(()),
+            false => wait(|waiting| store.notify(ticket, waiting)).await,
+        }
     }
 
     /// Does what takes long, hashing a password for example, where nobody waits for the thread.
@@ -99,6 +170,13 @@ impl Node {
         let done = tokio::task::spawn_blocking(move || work(&node)).await;
         done.map_err(|error| Error::Internal(error.to_string()))
     }
+}
+
+async fn wait(begin: impl FnOnce(Arc<dyn Completion>)) -> Result<(), Error> {
+    let (done, durable) = oneshot::channel();
+    begin(Arc::new(Waiting(std::sync::Mutex::new(Some(done)))));
+    let stops = |_| Error::Unavailable("the broker stops".to_owned());
+    durable.await.map_err(stops)
 }
 
 /// Somebody who waits for a ticket.

@@ -1,12 +1,6 @@
-//! `GET /api/overview` and the health check of alarms.
+//! `GET /api/overview`.
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Json, Router, extract::State, routing::get};
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,9 +9,7 @@ use crate::{
 };
 
 pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/overview", get(overview))
-        .route("/health/checks/alarms", get(alarms))
+    Router::new().route("/overview", get(overview))
 }
 
 async fn overview(_: Authorized<Management>, State(node): State<Shared>) -> Json<Value> {
@@ -28,7 +20,7 @@ async fn overview(_: Authorized<Management>, State(node): State<Shared>) -> Json
         "rabbitmq_version": RABBITMQ_VERSION,
         "management_version": RABBITMQ_VERSION,
         "node": node.name,
-        "cluster_name": node.name,
+        "cluster_name": node.cluster_name(),
         "object_totals": {
             "connections": totals.connections,
             "channels": totals.channels,
@@ -51,22 +43,4 @@ fn listeners(node: &Node) -> Vec<Value> {
         })
     });
     listeners.collect()
-}
-
-/// 503 while an alarm is in effect (RabbitMQ: `rabbit_mgmt_wm_health_check_alarms`).
-async fn alarms(_: Authorized<Management>, State(node): State<Shared>) -> Response {
-    let alarms = node.core.alarms();
-    let alarms: Vec<Value> = alarms
-        .resources()
-        .map(|resource| json!({ "node": node.name, "resource": resource.name() }))
-        .collect();
-    if alarms.is_empty() {
-        return Json(json!({ "status": "ok" })).into_response();
-    }
-    let body = json!({
-        "status": "failed",
-        "reason": "There are alarms in effect in the cluster",
-        "alarms": alarms,
-    });
-    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }

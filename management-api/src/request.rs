@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::{
     extract::{FromRequestParts, RawPathParams},
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
 };
 
 use crate::{Error, Shared};
@@ -79,5 +79,13 @@ impl FromRequestParts<Shared> for Query {
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Infallible> {
         Ok(Self::parse(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+/// The answer to a `PUT` that was done: 201 for something new, 204 for something changed.
+pub(crate) fn put_status(new: bool) -> StatusCode {
+    match new {
+        true => StatusCode::CREATED,
+        false => StatusCode::NO_CONTENT,
     }
 }

@@ -42,6 +42,7 @@ fn node(core: Arc<Broker>) -> Node {
         data_dir: "/var/lib/leveret".into(),
         started_at: 0,
         clock: Arc::new(|| 0),
+        certificates: Arc::new(Vec::new),
     }
 }
 

@@ -20,7 +20,7 @@ use amqp_codec::{
 use broker_core::{
     broker::{Broker, Place},
     queue::Millis,
-    users::LoginFailures,
+    users::{LoginFailures, LoginProtocol},
     vhost::Vhost,
 };
 
@@ -323,6 +323,10 @@ impl Handshake {
             return;
         }
         let (user, mechanism) = (&*self.agreed.user, self.mechanism);
+        around
+            .broker
+            .login_attempts()
+            .count(LoginProtocol::Amqp, true);
         tracing::info!(target: "audit", peer = %around.peer, user, mechanism, "login accepted");
         self.awaited = Awaited::TuneOk;
         self.tune(around.settings, batch);
@@ -330,6 +334,10 @@ impl Handshake {
 
     fn refuse_later(&mut self, why: &str, around: &Surroundings<'_>, now: Millis) {
         self.log_refusal(around, why);
+        around
+            .broker
+            .login_attempts()
+            .count(LoginProtocol::Amqp, false);
         let at = around.failures().failed(around.peer.ip(), now);
         self.awaited = Awaited::Refusal(at);
     }

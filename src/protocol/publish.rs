@@ -16,7 +16,10 @@ use broker_core::{
     permissions::{Operation, Resource},
     queue::Work,
     statistics::Column,
-    vhost::{DIRECT_REPLY_TO, Exchange, Route, Vhost, carbon_copies, without_blind_copies},
+    vhost::{
+        DIRECT_REPLY_TO, Exchange, Route, Vhost, carbon_copies, check_expiration,
+        without_blind_copies,
+    },
 };
 
 use super::{
@@ -258,7 +261,9 @@ impl Channel {
             return Ok(examined);
         }
         let properties = Properties::parse(published.properties)?;
-        check_expiration(properties.expiration)?;
+        if let Some(expiration) = properties.expiration {
+            check_expiration(expiration).map_err(|error| Exception::of(&error, PUBLISH))?;
+        }
         if let Some(headers) = properties.headers {
             examined.read_headers(headers)?;
         }
@@ -386,31 +391,6 @@ fn message(exchange: &str, published: &Published<'_>, properties: &[u8], flags: 
         flags.and_if(persistent, Flags::PERSISTENT),
     )
 }
-
-/// RabbitMQ: `rabbit_basic:parse_expiration`.
-fn check_expiration(expiration: Option<&str>) -> Handled {
-    let Some(text) = expiration else {
-        return Ok(());
-    };
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let number_length = text.len()
-        - digits
-            .trim_start_matches(|c: char| c.is_ascii_digit())
-            .len();
-    let (number, rest) = text.split_at_checked(number_length).unwrap_or((text, ""));
-    let reason = match (number.parse::<i128>(), rest) {
-        (Err(_), _) => "no_integer".to_owned(),
-        (Ok(_), rest) if !rest.is_empty() => format!("{{leftover_string,{rest:?}}}"),
-        (Ok(value), _) if value < 0 => format!("{{value_negative,{value}}}"),
-        (Ok(value), _) if value > MAX_EXPIRY => format!("{{value_too_large,{value}}}"),
-        (Ok(_), _) => return Ok(()),
-    };
-    let text = format!("invalid expiration '{text}': {reason}");
-    Err(Exception::precondition_failed(&text, PUBLISH))
-}
-
-/// The largest time to live in milliseconds, ten years (RabbitMQ: `MAX_EXPIRY_TIMER`... plus a day's grace).
-const MAX_EXPIRY: i128 = 315_360_000_000;
 
 fn check_user(claimed: &str, user: &str) -> Handled {
     if claimed == user {

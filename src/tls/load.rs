@@ -69,6 +69,19 @@ fn certificates(option: &str, path: &str) -> Result<Vec<CertificateDer<'static>>
     }
 }
 
+/// When the first certificate of a file is no longer valid, in seconds since 1970.
+///
+/// # Errors
+/// The file holds none.
+pub fn expires_at(option: &str, path: &str) -> Result<u64, Error> {
+    let all = certificates(option, path)?;
+    let none = || wrong(path, "holds no certificates");
+    let certificate = all.first().ok_or_else(none)?;
+    let parsed = X509Certificate::from_der(certificate);
+    let (_, parsed) = parsed.map_err(|error| wrong(path, error))?;
+    Ok(u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default())
+}
+
 fn check_validity(certificate: &CertificateDer<'_>, path: &str) -> Result<(), Error> {
     let parsed = X509Certificate::from_der(certificate);
     let (_, parsed) =

@@ -6,7 +6,12 @@
 mod certificate_name;
 mod load;
 
-use std::{path::Path, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+    time::SystemTime,
+};
 
 use parking_lot::RwLock;
 use tokio::{task::spawn_blocking, time::sleep};
@@ -49,6 +54,13 @@ impl Tls {
     /// The user that a client's certificate stands for, as the configuration says; `None` if it names none.
     pub fn login_name(&self, certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
         certificate_name::of(certificate, self.options.login_name)
+    }
+
+    /// The file of the certificate that clients see, and when it is no longer valid, in seconds since 1970.
+    pub fn expiry(&self) -> Option<(PathBuf, u64)> {
+        let path = &self.options.certificate;
+        let expires_at = load::expires_at("tls.certificate", path).ok()?;
+        Some((path.into(), expires_at))
     }
 
     /// Reads the files again whenever one of them changes, for ever. Wrong ones are left alone, with a line in the log.

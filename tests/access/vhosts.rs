@@ -60,6 +60,7 @@ fn a_new_vhost_is_open_to_those_who_have_permissions_there() {
         description: "for tests".to_owned(),
         tags: vec!["test".to_owned()],
         default_queue_type: Some("quorum".to_owned()),
+        ..VhostDefinition::default()
     };
     let (new, _) = served.broker.put_vhost(&described, TEST).unwrap();
     assert!(!new);

@@ -28,25 +28,21 @@ const INSIDE: [Kind; 10] = [
 const QUEUE_TYPES: [&str; 4] = ["classic", "quorum", "undefined", ""];
 
 impl Broker {
-    /// Creates a vhost, or changes what an existing one says of itself. Says whether it is new. Nobody has permissions
-    /// in a new one.
+    /// Creates a vhost, or changes what an existing one says of itself, but for its protection from deletion. Says
+    /// whether it is new. Nobody has permissions in a new one.
     ///
     /// # Errors
     /// 406: no name, or a default queue type that there is not.
     pub fn put_vhost(&self, vhost: &VhostDefinition, by: &str) -> Result<(bool, Ticket), Error> {
-        if vhost.name.is_empty() {
-            let text = "a vhost must have a name".to_owned();
-            return Err(Error::PreconditionFailed(text));
-        }
-        if let Some(kind) = vhost.default_queue_type.as_deref()
-            && !QUEUE_TYPES.contains(&kind)
-        {
-            let text = format!("'{kind}' is no queue type that a vhost can have as its default");
-            return Err(Error::PreconditionFailed(text));
-        }
+        check_vhost(vhost)?;
         let _turn = self.accounts.turn.lock();
-        let new = self.check_vhost_exists(&vhost.name).is_err();
-        let ticket = self.definitions().apply(vec![Change::put(vhost)?])?;
+        let existing = self.vhost_definition(&vhost.name);
+        let new = existing.is_none();
+        let vhost = VhostDefinition {
+            protected_from_deletion: existing.is_some_and(|it| it.protected_from_deletion),
+            ..vhost.clone()
+        };
+        let ticket = self.definitions().apply(vec![Change::put(&vhost)?])?;
         let what = if new {
             "vhost created"
         } else {
@@ -54,6 +50,21 @@ impl Broker {
         };
         tracing::info!(target: "audit", by, vhost = vhost.name, "{what}");
         Ok((new, ticket))
+    }
+
+    /// Protects a vhost from being deleted, or takes that back.
+    ///
+    /// # Errors
+    /// 404: no such vhost.
+    pub fn protect_vhost(&self, name: &str, protected: bool, by: &str) -> Result<Ticket, Error> {
+        let _turn = self.accounts.turn.lock();
+        let mut vhost = self
+            .vhost_definition(name)
+            .ok_or_else(|| Error::NotFound(format!("no vhost '{name}'")))?;
+        vhost.protected_from_deletion = protected;
+        let ticket = self.definitions().apply(vec![Change::put(&vhost)?])?;
+        tracing::info!(target: "audit", by, vhost = name, protected, "vhost protected from deletion");
+        Ok(ticket)
     }
 
     /// What a vhost says of itself.
@@ -66,10 +77,18 @@ impl Broker {
     /// Deletes a vhost with everything in it, and closes its connections.
     ///
     /// # Errors
-    /// 404: no such vhost.
+    /// 404: no such vhost. 406: it is protected.
     pub fn delete_vhost(&self, name: &str, by: &str) -> Result<Ticket, Error> {
         let _turn = self.accounts.turn.lock();
         self.check_vhost_exists(name)?;
+        if self
+            .vhost_definition(name)
+            .is_some_and(|it| it.protected_from_deletion)
+        {
+            return Err(Error::PreconditionFailed(format!(
+                "Refusing to delete virtual host '{name}' because it is protected from deletion"
+            )));
+        }
         let vhost = self.vhost(name);
         // Before anything else goes: a client shall hear of this and not of a consumer that is cancelled.
         self.close_connections_of(name);
@@ -104,5 +123,22 @@ impl Broker {
             return Some(format!("user '{user}' is deleted").into());
         }
         None
+    }
+}
+
+/// Checks what a vhost is to be.
+///
+/// # Errors
+/// 406: no name, or a default queue type that there is not (RabbitMQ: `rabbit_queue_type:validate_default_queue_type`).
+pub(super) fn check_vhost(vhost: &VhostDefinition) -> Result<(), Error> {
+    if vhost.name.is_empty() {
+        let text = "a vhost must have a name".to_owned();
+        return Err(Error::PreconditionFailed(text));
+    }
+    match vhost.default_queue_type.as_deref() {
+        Some(kind) if !QUEUE_TYPES.contains(&kind) => Err(Error::PreconditionFailed(format!(
+            "{kind} is not a valid queue type"
+        ))),
+        _ => Ok(()),
     }
 }

@@ -22,9 +22,9 @@ pub use self::{
     limits::{UserLimitsDefinition, VhostLimitsDefinition},
     memory::MemoryDefinitions,
     records::{
-        BindingDefinition, DestinationKind, ExchangeDefinition, PermissionDefinition,
-        QueueDefinition, Record, TopicPermissionDefinition, UserDefinition, VhostDefinition, key,
-        key_parts,
+        BindingDefinition, DestinationKind, ExchangeDefinition, GlobalParameterDefinition,
+        PermissionDefinition, QueueDefinition, Record, TopicPermissionDefinition, UserDefinition,
+        VhostDefinition, key, key_parts,
     },
     sled_definitions::SledDefinitions,
 };

@@ -64,6 +64,9 @@ pub struct VhostDefinition {
     /// The queue type of declarations without `x-queue-type`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_queue_type: Option<String>,
+    /// Whether it cannot be deleted until that is taken back.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub protected_from_deletion: bool,
 }
 
 impl VhostDefinition {
@@ -135,6 +138,22 @@ impl TopicPermissionDefinition {
     /// The key of a user's permissions for an exchange of a vhost.
     pub fn key_of(vhost: &str, user: &str, exchange: &str) -> String {
         key(&[vhost, user, exchange])
+    }
+}
+
+/// A parameter of the whole broker.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct GlobalParameterDefinition {
+    /// Its name.
+    pub name: String,
+    /// Any JSON.
+    pub value: serde_json::Value,
+}
+
+impl GlobalParameterDefinition {
+    /// The key of a global parameter.
+    pub fn key_of(name: &str) -> String {
+        key(&[name])
     }
 }
 
@@ -313,6 +332,14 @@ impl Record for TopicPermissionDefinition {
 
     fn key(&self) -> String {
         Self::key_of(&self.vhost, &self.user, &self.exchange)
+    }
+}
+
+impl Record for GlobalParameterDefinition {
+    const KIND: Kind = Kind::GlobalParameter;
+
+    fn key(&self) -> String {
+        Self::key_of(&self.name)
     }
 }
 

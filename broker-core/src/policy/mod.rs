@@ -32,6 +32,16 @@ pub enum PolicyKind {
     OperatorPolicy,
 }
 
+impl PolicyKind {
+    /// RabbitMQ's name of the component that such policies are parameters of.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::OperatorPolicy => "operator_policy",
+        }
+    }
+}
+
 /// A policy with its pattern compiled.
 #[derive(Debug)]
 pub struct Policy {

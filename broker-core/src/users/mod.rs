@@ -5,6 +5,7 @@
 //! a password or a hash. RabbitMQ's description: <https://www.rabbitmq.com/docs/access-control>.
 
 mod accounts;
+mod attempts;
 mod failures;
 mod first_start;
 mod password;
@@ -15,9 +16,10 @@ use parking_lot::Mutex;
 use self::verified::Verified;
 pub use self::{
     accounts::{MAX_USER_TAGS, NewPassword},
+    attempts::{Attempts, LoginAttempts, LoginProtocol},
     failures::{LoginFailures, network_of},
     first_start::FirstStart,
-    password::{ARGON2ID, SHA_256, SHA_512, check_hash, hash_password},
+    password::{ARGON2ID, SHA_256, SHA_512, check_hash, hash_password, hash_public_password},
 };
 use crate::{
     broker::Broker,
@@ -36,6 +38,7 @@ pub(crate) struct Accounts {
     /// Taken while users, permissions, vhosts or limits change, so that nothing is granted to what is being deleted.
     pub(crate) turn: Mutex<()>,
     pub(crate) failures: LoginFailures,
+    attempts: LoginAttempts,
     verified: Verified,
 }
 
@@ -43,6 +46,11 @@ impl Broker {
     /// Failed logins by source address.
     pub fn login_failures(&self) -> &LoginFailures {
         &self.accounts.failures
+    }
+
+    /// How many logins there were.
+    pub fn login_attempts(&self) -> &LoginAttempts {
+        &self.accounts.attempts
     }
 
     /// The user of that name.

@@ -15,9 +15,11 @@ mod direct_reply;
 mod exchanges;
 mod explain;
 mod fan_out;
+mod listing;
 mod moving;
 mod permitted;
 mod policies;
+mod publish_one;
 mod queues;
 mod records;
 mod routing;
@@ -42,6 +44,7 @@ pub use self::{
     direct_reply::{DIRECT_REPLY_TO, ReplyAddress},
     exchanges::{Exchange, ExchangeDeclaration},
     explain::{Alternate, Explanation, MatchedBinding, Reached, Visit},
+    publish_one::{Publication, Published, check_expiration},
     queues::{QueueDeclaration, random_name},
     routing::Route,
     transaction::{Outcome, Settlement, Transaction},

@@ -1,0 +1,213 @@
+//! Limits of vhosts and users (RabbitMQ: `rabbit_mgmt_wm_limits`, `rabbit_mgmt_wm_user_limits`; the faults are those of
+//! `rabbit_parameter_validation:proplist`).
+
+use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
+use broker_core::definitions::{UserLimitsDefinition, VhostLimitsDefinition};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Error, Node, Shared,
+    body::JsonBody,
+    caller::{Administrator, Authorized, VhostVisible},
+    listing::{self, Ready},
+    request::{Names, Query},
+    users::limits_json,
+};
+
+pub(crate) fn routes() -> Router<Shared> {
+    let of_vhost = axum::routing::put(put_of_vhost).delete(delete_of_vhost);
+    let of_user = axum::routing::put(put_of_user).delete(delete_of_user);
+    Router::new()
+        .route("/vhost-limits", get(of_vhosts))
+        .route("/vhost-limits/{vhost}", get(of_vhosts))
+        .route("/vhost-limits/{vhost}/{name}", of_vhost)
+        .route("/user-limits", get(of_users))
+        .route("/user-limits/{user}", get(of_users))
+        .route("/user-limits/{user}/{name}", of_user)
+}
+
+/// What a vhost may hold at most, as an object without what is not limited.
+pub(crate) fn vhost_limits_json(node: &Node, vhost: &str) -> Map<String, Value> {
+    let limits = node.core.vhost_limits(vhost).unwrap_or_default();
+    let limits = [
+        ("max-connections", limits.max_connections),
+        ("max-queues", limits.max_queues),
+    ];
+    let given = limits
+        .into_iter()
+        .filter_map(|(name, limit)| Some((name.to_owned(), limit?.into())));
+    given.collect()
+}
+
+async fn of_vhosts(
+    auth: Authorized<VhostVisible>,
+    State(node): State<Shared>,
+    names: Names,
+    query: Query,
+) -> Result<Response, Error> {
+    let vhosts = match names.find("vhost") {
+        Some(_) => vec![auth.scope.existing()?.clone()],
+        None => auth.caller.visible_vhosts(&node),
+    };
+    let limits = vhosts.iter().filter_map(|vhost| {
+        let limits = vhost_limits_json(&node, &vhost.name);
+        (!limits.is_empty()).then(|| Ready(json!({ "vhost": vhost.name, "value": limits })))
+    });
+    listing::all(limits.collect(), &[], &query)
+}
+
+async fn put_of_vhost(
+    auth: Authorized<Administrator>,
+    State(node): State<Shared>,
+    names: Names,
+    body: JsonBody,
+) -> Result<StatusCode, Error> {
+    let vhost = auth.scope.writable()?;
+    let [value] = body.required(["value"])?;
+    let mut limits = vhost_limits_json(&node, &vhost.name);
+    limits.insert(names.get("name").to_owned(), value.clone());
+    let limits = of_vhost(&vhost.name, &limits)?;
+    let ticket = node.core.set_vhost_limits(&limits, &auth.caller.user)?;
+    node.durable(ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete_of_vhost(
+    auth: Authorized<Administrator>,
+    State(node): State<Shared>,
+    names: Names,
+) -> Result<StatusCode, Error> {
+    let vhost = auth.scope.writable()?;
+    let mut limits = vhost_limits_json(&node, &vhost.name);
+    limits.remove(names.get("name"));
+    let limits = of_vhost(&vhost.name, &limits)?;
+    let ticket = node.core.set_vhost_limits(&limits, &auth.caller.user)?;
+    node.durable(ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn of_users(
+    _: Authorized<Administrator>,
+    State(node): State<Shared>,
+    names: Names,
+    query: Query,
+) -> Result<Response, Error> {
+    let users = match names.find("user") {
+        Some(user) => vec![node.core.user(user).ok_or(Error::NoSuchPath)?],
+        None => node.core.users(),
+    };
+    let limits = users.iter().filter_map(|user| {
+        let limits = limits_json(&node, &user.name);
+        let none = limits.as_object().is_none_or(Map::is_empty);
+        (!none).then(|| Ready(json!({ "user": user.name, "value": limits })))
+    });
+    listing::all(limits.collect(), &[], &query)
+}
+
+fn existing_user<'a>(node: &Node, names: &'a Names) -> Result<&'a str, Error> {
+    let user = names.get("user");
+    match node.core.user(user) {
+        Some(_) => Ok(user),
+        None => Err(Error::NotFound("user_not_found".to_owned())),
+    }
+}
+
+async fn put_of_user(
+    auth: Authorized<Administrator>,
+    State(node): State<Shared>,
+    names: Names,
+    body: JsonBody,
+) -> Result<StatusCode, Error> {
+    let user = existing_user(&node, &names)?;
+    let [value] = body.required(["value"])?;
+    let mut limits = limits_json(&node, user)
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    limits.insert(names.get("name").to_owned(), value.clone());
+    let ticket = node
+        .core
+        .set_user_limits(&of_user(user, &limits)?, &auth.caller.user)?;
+    node.durable(ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One limit, or `all` of them.
+async fn delete_of_user(
+    auth: Authorized<Administrator>,
+    State(node): State<Shared>,
+    names: Names,
+) -> Result<StatusCode, Error> {
+    let user = existing_user(&node, &names)?;
+    let mut limits = limits_json(&node, user)
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    match names.get("name") {
+        "all" => limits.clear(),
+        name => drop(limits.remove(name)),
+    }
+    let ticket = node
+        .core
+        .set_user_limits(&of_user(user, &limits)?, &auth.caller.user)?;
+    node.durable(ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The limits of a vhost that an object says.
+///
+/// # Errors
+/// 400 with RabbitMQ's text.
+pub(crate) fn of_vhost(
+    vhost: &str,
+    limits: &Map<String, Value>,
+) -> Result<VhostLimitsDefinition, Error> {
+    let [max_connections, max_queues] =
+        numbers("limits", ["max-connections", "max-queues"], limits)?;
+    Ok(VhostLimitsDefinition {
+        vhost: vhost.to_owned(),
+        max_connections,
+        max_queues,
+    })
+}
+
+/// The limits of a user that an object says.
+///
+/// # Errors
+/// 400 with RabbitMQ's text.
+pub(crate) fn of_user(
+    user: &str,
+    limits: &Map<String, Value>,
+) -> Result<UserLimitsDefinition, Error> {
+    let [max_connections, max_channels] =
+        numbers("user-limits", ["max-connections", "max-channels"], limits)?;
+    Ok(UserLimitsDefinition {
+        user: user.to_owned(),
+        max_connections,
+        max_channels,
+    })
+}
+
+fn numbers<const N: usize>(
+    what: &str,
+    names: [&str; N],
+    limits: &Map<String, Value>,
+) -> Result<[Option<i64>; N], Error> {
+    let mut faults = Vec::new();
+    for (name, value) in limits {
+        if !names.contains(&name.as_str()) {
+            faults.push(format!(
+                "Unrecognised terms [{{<<\"{name}\">>,{value}}}] in {what}"
+            ));
+        } else if !value.is_i64() {
+            faults.push(format!("{name} should be a number, actually was {value}"));
+        }
+    }
+    if !faults.is_empty() {
+        let faults = faults.join("\n");
+        return Err(Error::BadRequest(format!(
+            "Validation failed\n\n{faults}\n"
+        )));
+    }
+    Ok(names.map(|name| limits.get(name).and_then(Value::as_i64)))
+}

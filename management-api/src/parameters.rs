@@ -1,0 +1,223 @@
+//! Parameters of components, and global ones (RabbitMQ: `rabbit_mgmt_wm_parameter`, `rabbit_mgmt_wm_global_parameter`,
+//! `rabbit_runtime_parameters`).
+//!
+//! The components that a broker without plugins has are operator policies and the limits of vhosts. Both are kept as what
+//! they are, and shown and set here in the form of parameters.
+
+use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
+use broker_core::{
+    definitions::VhostLimitsDefinition, policy::PolicyKind, store::Ticket, vhost::Vhost,
+};
+use serde_json::{Value, json, to_value};
+
+use crate::{
+    Error, Node, Shared,
+    body::JsonBody,
+    caller::{Authorized, Policymaker, VhostPolicymaker},
+    limits,
+    listing::{self, Ready},
+    policies,
+    request::{Names, Query, put_status},
+};
+
+/// Operator policies, one parameter each.
+const OPERATOR_POLICY: &str = "operator_policy";
+
+/// The limits of a vhost, all in one parameter.
+const VHOST_LIMITS: &str = "vhost-limits";
+
+/// The name of that one.
+const LIMITS: &str = "limits";
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/parameters", get(list))
+        .route("/parameters/{component}", get(list))
+        .route("/parameters/{component}/{vhost}", get(list))
+        .route(
+            "/parameters/{component}/{vhost}/{name}",
+            get(one).put(put).delete(delete),
+        )
+        .route("/global-parameters", get(globals))
+        .route(
+            "/global-parameters/{name}",
+            get(global).put(put_global).delete(delete_global),
+        )
+}
+
+/// The parameters of a vhost.
+pub(crate) fn of_vhost(node: &Node, vhost: &Vhost) -> Vec<Value> {
+    let operator_policies = vhost.policies(PolicyKind::OperatorPolicy);
+    let operator_policies = operator_policies.iter().map(|policy| {
+        let record = &policy.record;
+        let value = json!({
+            "pattern": record.pattern,
+            "apply-to": record.apply_to.as_str(),
+            "definition": record.definition,
+            "priority": record.priority,
+        });
+        json!({ "vhost": vhost.name, "component": OPERATOR_POLICY, "name": record.name, "value": value })
+    });
+    let mut all: Vec<Value> = operator_policies.collect();
+    let limits = limits::vhost_limits_json(node, &vhost.name);
+    if !limits.is_empty() {
+        all.push(
+            json!({ "vhost": vhost.name, "component": VHOST_LIMITS, "name": LIMITS, "value": limits }),
+        );
+    }
+    all
+}
+
+async fn list(
+    auth: Authorized<VhostPolicymaker>,
+    State(node): State<Shared>,
+    names: Names,
+    query: Query,
+) -> Result<Response, Error> {
+    let vhosts = auth.scope.listed(&auth.caller, &node)?;
+    let all = vhosts.iter().flat_map(|vhost| of_vhost(&node, vhost));
+    let component = names.find("component");
+    let all = all.filter(|it| component.is_none_or(|component| it["component"] == component));
+    listing::all(all.map(Ready).collect(), &["vhost", "name"], &query)
+}
+
+fn find(node: &Node, vhost: &Vhost, names: &Names) -> Option<Value> {
+    let (component, name) = (names.get("component"), names.get("name"));
+    let mut all = of_vhost(node, vhost).into_iter();
+    all.find(|it| it["component"] == component && it["name"] == name)
+}
+
+async fn one(
+    auth: Authorized<VhostPolicymaker>,
+    State(node): State<Shared>,
+    names: Names,
+    query: Query,
+) -> Result<Response, Error> {
+    let found = find(&node, auth.scope.existing()?, &names);
+    listing::one(found.ok_or(Error::NoSuchPath)?, &query)
+}
+
+async fn put(
+    auth: Authorized<VhostPolicymaker>,
+    State(node): State<Shared>,
+    names: Names,
+    body: JsonBody,
+) -> Result<StatusCode, Error> {
+    let vhost = auth.scope.writable()?;
+    let [value] = body.required(["value"])?;
+    let new = find(&node, vhost, &names).is_none();
+    let component = names.get("component");
+    let by = &auth.caller.user;
+    let ticket = set(&node, vhost, (component, names.get("name")), value, by)?;
+    node.durable(ticket).await?;
+    Ok(put_status(new))
+}
+
+fn set(
+    node: &Node,
+    vhost: &Vhost,
+    (component, name): (&str, &str),
+    value: &Value,
+    by: &str,
+) -> Result<Ticket, Error> {
+    let object = value.as_object().cloned().unwrap_or_default();
+    match component {
+        OPERATOR_POLICY => {
+            let request = policies::request(&JsonBody(object))?;
+            let ticket = vhost.set_policy(PolicyKind::OperatorPolicy, name, request)?;
+            tracing::info!(target: "audit", by, vhost = &*vhost.name, name, kind = component, "policy set");
+            Ok(ticket)
+        }
+        VHOST_LIMITS => {
+            let limits = limits::of_vhost(&vhost.name, &object)?;
+            Ok(node.core.set_vhost_limits(&limits, by)?)
+        }
+        other => Err(unknown_component(other)),
+    }
+}
+
+/// RabbitMQ's words for a component that there is not.
+pub(crate) fn unknown_component(component: &str) -> Error {
+    Error::BadRequest(match component {
+        "policy" => "policies may not be set using this method".to_owned(),
+        other => format!("Validation failed\n\ncomponent {other} not found\n"),
+    })
+}
+
+async fn delete(
+    auth: Authorized<VhostPolicymaker>,
+    State(node): State<Shared>,
+    names: Names,
+) -> Result<StatusCode, Error> {
+    let vhost = auth.scope.existing()?;
+    find(&node, vhost, &names).ok_or(Error::NoSuchPath)?;
+    let (by, name) = (&*auth.caller.user, names.get("name"));
+    let ticket = if names.get("component") == OPERATOR_POLICY {
+        let ticket = vhost.clear_policy(PolicyKind::OperatorPolicy, name)?;
+        tracing::info!(target: "audit", by, vhost = &*vhost.name, name, kind = OPERATOR_POLICY, "policy cleared");
+        ticket
+    } else {
+        let none = VhostLimitsDefinition {
+            vhost: vhost.name.to_string(),
+            ..VhostLimitsDefinition::default()
+        };
+        node.core.set_vhost_limits(&none, by)?
+    };
+    node.durable(ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn globals(
+    _: Authorized<Policymaker>,
+    State(node): State<Shared>,
+    query: Query,
+) -> Result<Response, Error> {
+    let all = node.core.global_parameters().into_iter();
+    let all = all.filter(|it| !is_internal(&it.name));
+    let all = all.map(|it| Ready(to_value(it).unwrap_or_default()));
+    listing::all(all.collect(), &["name"], &query)
+}
+
+/// Names that start like this are the broker's own business (`rabbit_definitions:is_internal_parameter`).
+pub(crate) fn is_internal(name: &str) -> bool {
+    name.starts_with("internal")
+}
+
+async fn global(
+    _: Authorized<Policymaker>,
+    State(node): State<Shared>,
+    names: Names,
+    query: Query,
+) -> Result<Response, Error> {
+    let name = names.get("name");
+    let value = node.core.global_parameter(name).ok_or(Error::NoSuchPath)?;
+    listing::one(json!({ "name": name, "value": value }), &query)
+}
+
+async fn put_global(
+    auth: Authorized<Policymaker>,
+    State(node): State<Shared>,
+    names: Names,
+    body: JsonBody,
+) -> Result<StatusCode, Error> {
+    let [value] = body.required(["value"])?;
+    let name = names.get("name");
+    let new = node.core.global_parameter(name).is_none();
+    let ticket = node
+        .core
+        .set_global_parameter(name, value.clone(), &auth.caller.user)?;
+    node.durable(ticket).await?;
+    Ok(put_status(new))
+}
+
+async fn delete_global(
+    auth: Authorized<Policymaker>,
+    State(node): State<Shared>,
+    names: Names,
+) -> Result<StatusCode, Error> {
+    let name = names.get("name");
+    node.core.global_parameter(name).ok_or(Error::NoSuchPath)?;
+    let ticket = node.core.clear_global_parameter(name, &auth.caller.user)?;
+    node.durable(ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

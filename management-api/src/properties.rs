@@ -1,0 +1,86 @@
+//! The properties and the body of a message as JSON (`rabbit_mgmt_format:to_basic_properties`).
+
+use amqp_codec::{Properties, encode_table};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use broker_core::arguments::json::table_of_json;
+use serde_json::Value;
+
+use crate::Error;
+
+/// The raw properties that an object says.
+///
+/// # Errors
+/// 400 with RabbitMQ's reasons: a property is of the wrong type.
+pub(crate) fn of_json(properties: &Value) -> Result<Vec<u8>, Error> {
+    let text = |key: &'static str| match properties.get(key) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(wrong("not_string", key)),
+    };
+    let number = |key: &'static str| match properties.get(key) {
+        None => Ok(None),
+        Some(value) => value
+            .as_u64()
+            .map(Some)
+            .ok_or_else(|| wrong("not_int", key)),
+    };
+    let octet = |key: &'static str| {
+        let number = number(key)?;
+        let octet = number.map(u8::try_from).transpose();
+        octet.map_err(|_| wrong("not_int", key))
+    };
+    let headers = headers(properties)?;
+    let mut raw = Vec::new();
+    Properties {
+        content_type: text("content_type")?,
+        content_encoding: text("content_encoding")?,
+        headers: headers.as_deref(),
+        delivery_mode: octet("delivery_mode")?,
+        priority: octet("priority")?,
+        correlation_id: text("correlation_id")?,
+        reply_to: text("reply_to")?,
+        expiration: text("expiration")?,
+        message_id: text("message_id")?,
+        timestamp: number("timestamp")?,
+        kind: text("type")?,
+        user_id: text("user_id")?,
+        app_id: text("app_id")?,
+        cluster_id: text("cluster_id")?,
+    }
+    .encode(&mut raw);
+    Ok(raw)
+}
+
+/// The headers as the entries of a table.
+fn headers(properties: &Value) -> Result<Option<Vec<u8>>, Error> {
+    let Some(Value::Object(headers)) = properties.get("headers") else {
+        return Ok(None);
+    };
+    let table = table_of_json(headers)?;
+    let mut entries = Vec::new();
+    let encoded = encode_table(&table, &mut entries);
+    encoded.map_err(|error| Error::BadRequest(error.to_string()))?;
+    Ok(Some(entries))
+}
+
+fn wrong(what: &str, key: &str) -> Error {
+    Error::BadRequest(format!("[{what},{key}]"))
+}
+
+/// A body, given as a text or in base64.
+///
+/// # Errors
+/// 400 with RabbitMQ's reasons.
+pub(crate) fn payload(payload: &Value, encoding: &Value) -> Result<Vec<u8>, Error> {
+    let bad = |text: String| Error::BadRequest(text);
+    let text = payload.as_str();
+    let text = text.ok_or_else(|| bad("payload_not_string".to_owned()))?;
+    match encoding.as_str() {
+        Some("string") => Ok(text.as_bytes().to_vec()),
+        Some("base64") => {
+            let decoded = STANDARD.decode(text.trim());
+            decoded.map_err(|_| bad(format!("[not_base64,{text}]")))
+        }
+        _ => Err(bad(format!("[unsupported_encoding,{encoding}]"))),
+    }
+}
