@@ -195,7 +195,8 @@ impl Broker {
             entry.outbox.post(Event::Close(Arc::clone(reason)));
         }
         // The same for the vhost and the user.
-        if let Some(reason) = self.came_too_late(&entry.user, &entry.vhost) {
+        let user = entry.facts.internal_user.then_some(&*entry.user);
+        if let Some(reason) = self.came_too_late(user, &entry.vhost) {
             entry.outbox.post(Event::Close(reason));
         }
     }

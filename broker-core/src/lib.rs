@@ -5,6 +5,7 @@
 
 pub mod alarms;
 pub mod arguments;
+pub mod authentication;
 pub mod broker;
 pub mod definitions;
 pub mod error;

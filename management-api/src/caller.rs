@@ -7,7 +7,10 @@
 use std::{marker::PhantomData, net::IpAddr, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use broker_core::{permissions::Access, users::LoginProtocol, vhost::Vhost};
+use broker_core::{
+    authentication::Identity, permissions::Access, users::LoginProtocol, vhost::Vhost,
+};
+use tokio::task::block_in_place;
 
 use crate::{Error, Node, Shared, login, request::Names};
 
@@ -20,6 +23,8 @@ pub(crate) struct Caller {
     pub(crate) tags: Vec<String>,
     /// Whether it is a user of the broker's own database.
     pub(crate) internal: bool,
+    /// Who logged in, for whatever is done in the user's name.
+    pub(crate) identity: Arc<Identity>,
     /// Where the request comes from.
     pub(crate) peer: IpAddr,
 }
@@ -55,12 +60,17 @@ impl Caller {
 
     /// Whether the user has permissions in the vhost (`check_vhost_access`).
     pub(crate) fn may_open(&self, node: &Node, vhost: &str) -> bool {
-        node.core.may_access(&self.user, vhost)
+        let open = || node.core.may_open(&self.identity, &vhost.into(), self.peer);
+        match self.internal {
+            true => open(),
+            // Somebody may have to be asked: other tasks of this thread go on elsewhere meanwhile.
+            false => block_in_place(open),
+        }
     }
 
     /// What the user may do in the vhost.
     pub(crate) fn access(&self, node: &Node, vhost: &Vhost) -> Arc<Access> {
-        node.core.access(&self.user, &vhost.name)
+        node.core.access_of(&self.identity, &vhost.name)
     }
 
     /// The vhosts whose existence the user may know of: with permissions, or all for a monitor

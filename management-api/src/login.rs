@@ -10,10 +10,11 @@ use axum::{
     http::{header::AUTHORIZATION, request::Parts},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use broker_core::authentication::{self, Identity, Refusal};
 
 use crate::{Error, Shared, caller::Caller};
 
-/// User and password of a request (RFC 7617).
+/// User and password of a request (RFC 7617), or a token (RFC 6750), which says itself who its bearer is.
 pub(crate) struct Credentials {
     pub(crate) user: String,
     pub(crate) password: String,
@@ -24,6 +25,12 @@ impl Credentials {
     fn of(parts: &Parts) -> Option<Self> {
         let header = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
         let (scheme, encoded) = header.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("Bearer") {
+            return Some(Self {
+                user: String::new(),
+                password: encoded.trim().to_owned(),
+            });
+        }
         if !scheme.eq_ignore_ascii_case("Basic") {
             return None;
         }
@@ -70,35 +77,52 @@ pub(crate) async fn check(
     if !failures.admits(peer) || failures.is_delayed(peer, now) {
         return Err(Error::NotAuthenticated);
     }
-    let Credentials { user, password } = credentials;
-    if !password_is_right(&user, password, node).await? {
-        tracing::warn!(target: "audit", %peer, user, mechanism = "HTTP", "login refused");
-        failures.failed(peer, now);
-        failures.released(peer);
-        return Err(Error::NotAuthenticated);
-    }
-    let local_only = node.loopback_users.contains(&user);
+    let claimed = credentials.user.clone();
+    let identity = match identify(credentials, node).await? {
+        Ok(identity) => identity,
+        Err(refusal) => {
+            tracing::warn!(target: "audit", %peer, user = claimed, mechanism = "HTTP", "login refused: {refusal}");
+            failures.failed(peer, now);
+            failures.released(peer);
+            return Err(Error::NotAuthenticated);
+        }
+    };
+    let user = Arc::clone(identity.name());
+    let local_only = node.loopback_users.iter().any(|local| **local == *user);
     if local_only && !peer.is_loopback() {
-        tracing::warn!(target: "audit", %peer, user, mechanism = "HTTP", "login refused: localhost only");
+        tracing::warn!(target: "audit", %peer, user = &*user, mechanism = "HTTP", "login refused: localhost only");
         return Err(Error::NotAuthorised(
             "User can only log in via localhost".to_owned(),
         ));
     }
-    let known = node.core.user(&user).ok_or(Error::NotAuthenticated)?;
     Ok(Caller {
-        user: user.into(),
-        tags: known.tags,
-        internal: true,
+        user,
+        tags: identity.tags().to_vec(),
+        internal: identity.is_internal(),
+        identity,
         peer,
     })
 }
 
-async fn password_is_right(user: &str, password: String, node: &Shared) -> Result<bool, Error> {
-    if let Some(right) = node.core.authenticate_now(user, password.as_bytes()) {
-        return Ok(right);
+/// Who has these credentials, or why nobody is let in.
+async fn identify(
+    credentials: Credentials,
+    node: &Shared,
+) -> Result<Result<Arc<Identity>, Refusal>, Error> {
+    let log_in = move |node: &crate::Node, waits: bool| {
+        let credentials = authentication::Credentials {
+            user: &credentials.user,
+            password: Some(credentials.password.as_bytes()),
+        };
+        match waits {
+            false => node.core.log_in_now(&credentials),
+            true => Some(node.core.log_in(&credentials)),
+        }
+    };
+    if let Some(found) = log_in(node, false) {
+        return Ok(found);
     }
-    // Slow by design.
-    let user: Arc<str> = user.into();
-    let check = move |node: &crate::Node| node.core.authenticate(&user, password.as_bytes());
-    node.elsewhere(check).await
+    // Slow by design, or somebody has to be asked.
+    let found = node.elsewhere(move |node| log_in(node, true)).await?;
+    Ok(found.unwrap_or_else(|| Err(Refusal::new("nobody has answered"))))
 }

@@ -28,7 +28,7 @@ use super::{proxy::Ends, stream::Stream};
 use crate::{
     clock::Clock,
     protocol::{
-        Settings, batch::Batch, connection::Connection, handshake::Certificate,
+        Settings, batch::Batch, connection::Connection, handshake::Certificate, inquiry::Finding,
         running::OUTPUT_OF_A_RUN,
     },
 };
@@ -56,8 +56,9 @@ struct Scratch {
 /// How long the end of a stream may take to be told.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Turns at checking passwords that are hashed slowly: each takes 19 MiB while it lasts.
-static CHECKS: Semaphore = Semaphore::const_new(4);
+/// Inquiries at the same time. Most of them wait for the network; passwords that are hashed slowly have turns of their
+/// own.
+static INQUIRIES: Semaphore = Semaphore::const_new(64);
 
 thread_local! {
     /// Empty while a connection has it: should that one panic, nothing half done is left to the next.
@@ -105,7 +106,7 @@ pub async fn serve<S: Stream>(
         timer: Box::pin(sleep_until(Instant::from_std(serving.clock.instant(now)))),
         timer_at: now,
         unflushed: false,
-        verdict: None,
+        inquiry: None,
         end: None,
     };
     poll_fn(|cx| driver.poll(cx)).await;
@@ -143,8 +144,8 @@ struct Driver<S: Stream> {
     timer_at: Millis,
     /// The stream still has something of what was written to it.
     unflushed: bool,
-    /// The check of a password, on a thread for such work.
-    verdict: Option<JoinHandle<bool>>,
+    /// Who is asked what the machine wants to know, on a thread for such work.
+    inquiry: Option<JoinHandle<Finding>>,
     end: Option<End>,
 }
 
@@ -193,9 +194,9 @@ impl<S: Stream> Driver<S> {
         self.poll_asked(cx);
         let mut progress = self.poll_time(batch, cx);
         progress |= self.poll_outbox(batch, cx);
-        progress |= self.poll_verdict(batch, cx);
+        progress |= self.poll_finding(batch, cx);
         progress |= self.poll_input(scratch, cx);
-        progress |= self.poll_attempt();
+        progress |= self.poll_inquiry();
         progress |= self.flush(&mut scratch.batch, cx);
         self.poll_flush(cx);
         let written = self.output.is_empty() && !self.unflushed;
@@ -221,31 +222,32 @@ impl<S: Stream> Driver<S> {
         }
     }
 
-    /// Has a password checked on a thread where nobody waits for it, few at a time: each takes memory too.
-    fn poll_attempt(&mut self) -> bool {
-        let Some(attempt) = self.machine.poll_attempt() else {
+    /// Has somebody asked what the machine wants to know, on a thread where nobody waits for it.
+    fn poll_inquiry(&mut self) -> bool {
+        let Some(inquiry) = self.machine.poll_inquiry() else {
             return false;
         };
         let broker = Arc::clone(self.machine.broker());
-        self.verdict = Some(tokio::spawn(async move {
-            let Ok(_turn) = CHECKS.acquire().await else {
-                return false;
+        self.inquiry = Some(tokio::spawn(async move {
+            let Ok(_turn) = INQUIRIES.acquire().await else {
+                return Finding::Lost;
             };
-            let checked = spawn_blocking(move || attempt.check(&broker));
-            checked.await.unwrap_or(false)
+            let asked = spawn_blocking(move || inquiry.ask(&broker));
+            asked.await.unwrap_or(Finding::Lost)
         }));
         true
     }
 
-    fn poll_verdict(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
-        let Some(verdict) = &mut self.verdict else {
+    fn poll_finding(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
+        let Some(inquiry) = &mut self.inquiry else {
             return false;
         };
-        let Poll::Ready(right) = Pin::new(verdict).poll(cx) else {
+        let Poll::Ready(found) = Pin::new(inquiry).poll(cx) else {
             return false;
         };
-        self.verdict = None;
-        self.machine.handle_verdict(right.unwrap_or(false), batch);
+        self.inquiry = None;
+        let finding = found.unwrap_or(Finding::Lost);
+        self.machine.handle_finding(finding, batch);
         true
     }
 

@@ -25,7 +25,8 @@ use super::{
     batch::Batch,
     consumer_timeout::Watch,
     exception::{Exception, Reply},
-    handshake::{self, Attempt, Certificate, Failed, Handshake, Opened, Surroundings},
+    handshake::{self, Certificate, Failed, Handshake, Opened, Surroundings},
+    inquiry::{Finding, Inquiry, Validity},
     running::{Outcome, Running},
     session::Session,
 };
@@ -153,7 +154,7 @@ impl Connection {
     /// perhaps for ever when two connections wait for each other's clients.
     pub fn waits_for_others(&self) -> bool {
         match &self.phase {
-            Phase::Running(running) => running.is_blocked() || running.session.awaits_owner(),
+            Phase::Running(running) => running.waits_for_others(),
             _ => false,
         }
     }
@@ -280,44 +281,66 @@ impl Connection {
             peer: self.peer,
             certificate: self.certificate.as_ref(),
         };
-        match handshake.handle_method(frame.payload, &around, batch) {
-            Ok(None) => {}
-            Ok(Some(opened)) => self.open(opened, batch.now),
-            Err(Failed::Exception(exception)) => return Err(exception),
-            Err(Failed::Silently) => self.phase = Phase::Closed,
-        }
+        let handled = handshake.handle_method(frame.payload, &around, batch);
+        self.advance(handled, batch.now)?;
         Ok(length)
     }
 
-    /// A login that is to be checked where nobody waits; [`Self::handle_verdict`] has to follow.
-    pub fn poll_attempt(&mut self) -> Option<Attempt> {
+    /// Goes on with what came out of a step of the handshake.
+    fn advance(
+        &mut self,
+        handled: Result<Option<Opened>, Failed>,
+        now: Millis,
+    ) -> Result<(), Exception> {
+        match handled {
+            Ok(None) => {}
+            Ok(Some(opened)) => self.open(opened, now),
+            Err(Failed::Exception(exception)) => return Err(exception),
+            Err(Failed::Silently) => self.phase = Phase::Closed,
+        }
+        Ok(())
+    }
+
+    /// The handshake, while there is one.
+    fn handshake(&mut self) -> Option<(&mut Handshake, Surroundings<'_>)> {
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return None;
+        };
+        let around = Surroundings {
+            broker: &self.broker,
+            settings: &self.settings,
+            peer: self.peer,
+            certificate: self.certificate.as_ref(),
+        };
+        Some((handshake, around))
+    }
+
+    /// What somebody is to be asked where nobody waits; [`Self::handle_finding`] has to follow.
+    pub fn poll_inquiry(&mut self) -> Option<Inquiry> {
         match &mut self.phase {
-            Phase::Handshake(handshake) => handshake.poll_attempt(),
+            Phase::Handshake(handshake) => handshake.poll_inquiry(),
+            Phase::Running(running) => running.session.poll_inquiry(),
             _ => None,
         }
     }
 
-    /// Takes what came out of the check of an [`Attempt`].
-    pub fn handle_verdict(&mut self, right: bool, batch: &mut Batch) {
-        let around = Surroundings {
-            broker: &self.broker,
-            settings: &self.settings,
-            peer: self.peer,
-            certificate: self.certificate.as_ref(),
+    /// Takes what came out of an [`Inquiry`].
+    pub fn handle_finding(&mut self, finding: Finding, batch: &mut Batch) {
+        let handled = if let Phase::Running(running) = &mut self.phase {
+            running.handle_finding(finding, batch)
+        } else if let Some((handshake, around)) = self.handshake() {
+            let handled = handshake.handle_finding(finding, &around, batch);
+            self.advance(handled, batch.now)
+        } else {
+            Ok(())
         };
-        if let Phase::Handshake(handshake) = &mut self.phase {
-            handshake.handle_verdict(right, &around, batch);
+        if let Err(exception) = handled {
+            self.fail(exception, batch);
         }
     }
 
     fn handle_refusal_time(&mut self, batch: &mut Batch) {
-        let around = Surroundings {
-            broker: &self.broker,
-            settings: &self.settings,
-            peer: self.peer,
-            certificate: self.certificate.as_ref(),
-        };
-        let Phase::Handshake(handshake) = &mut self.phase else {
+        let Some((handshake, around)) = self.handshake() else {
             return;
         };
         match handshake.handle_refusal_time(&around) {
@@ -332,6 +355,8 @@ impl Connection {
             mechanism,
             vhost,
             place,
+            identity,
+            access,
         } = opened;
         let id = self.broker.new_connection_id();
         let facts = ConnectionFacts {
@@ -344,6 +369,7 @@ impl Connection {
             timeout: agreed.heartbeat,
             connected_at: now,
             ssl: self.encrypted,
+            internal_user: identity.is_internal(),
         };
         let entry = ConnectionEntry::new(
             id,
@@ -355,10 +381,14 @@ impl Connection {
         self.broker.add_connection(id, Arc::clone(&entry));
         self.heartbeat = Millis::from(agreed.heartbeat) * 1000;
         tracing::debug!(peer = %self.peer, user = &*agreed.user, vhost = &*vhost.name, "connection opened");
-        let access = self.broker.access(&agreed.user, &vhost.name);
         let session = Session {
             id,
             place,
+            validity: Validity::of(&identity, &access, now),
+            identity,
+            peer: self.peer,
+            awaited: None,
+            answered: false,
             access,
             broker: Arc::clone(&self.broker),
             entry,
@@ -474,7 +504,9 @@ impl Connection {
             }
             Phase::Closing { until } => Some(*until),
             Phase::Running(running) => {
-                let due = running.session.watch.due().min(self.heartbeat_time());
+                let session = &running.session;
+                let due = session.watch.due().min(session.validity.ends);
+                let due = due.min(self.heartbeat_time());
                 (due != Millis::MAX).then_some(due)
             }
             Phase::Closed => None,
@@ -507,6 +539,9 @@ impl Connection {
             }
             Phase::Header | Phase::Handshake(_) => self.stop_check_at = now + STOP_CHECK,
             Phase::Closing { until } if now >= *until => self.abandon(),
+            Phase::Running(running) if now >= running.session.validity.ends => {
+                self.handle_expiry(batch);
+            }
             Phase::Running(running) => {
                 running.handle_unanswered(batch);
                 if self.heartbeat > 0 {
@@ -521,6 +556,15 @@ impl Connection {
         self.give_up_login();
         self.phase = Phase::Closed;
         self.abandoned = true;
+    }
+
+    /// The token that the client has logged in with is good no more (RabbitMQ: `rabbit_reader`, `credential_expired`).
+    fn handle_expiry(&mut self, batch: &mut Batch) {
+        if let Phase::Running(running) = &self.phase {
+            let (connection, user) = (&*running.session.entry.name, &*running.session.user);
+            tracing::warn!(target: "audit", connection, user, "connection closed: credential has expired");
+        }
+        self.fail(Exception::connection_forced("credential expired"), batch);
     }
 
     fn handle_heartbeat_time(&mut self, batch: &mut Batch) {

@@ -84,6 +84,17 @@ impl Assembly {
         Ok(arrived == self.body_size)
     }
 
+    /// Forgets the last frame, which comes again.
+    pub fn take_back(&mut self, frame: &Frame<'_>) {
+        match frame.kind {
+            FrameKind::Body => {
+                let before = self.body.len().saturating_sub(frame.payload.len());
+                self.body.truncate(before);
+            }
+            _ => self.properties = None,
+        }
+    }
+
     /// The publish as it has arrived.
     pub fn published(&self) -> Published<'_> {
         Published {

@@ -148,8 +148,29 @@ impl Running {
             channel.entry.remove_consumer(&tag);
         }
         self.session.end(key);
+        self.send_cancel(number, &tag, batch);
+    }
+
+    /// Ends a consumer that the user may not have any more.
+    pub(super) fn withdraw(&mut self, key: SubscriptionKey, batch: &mut Batch) {
+        let Some(subscribed) = self.session.subscription(key) else {
+            return;
+        };
+        let (number, tag) = (subscribed.channel, Arc::clone(&subscribed.tag));
+        tracing::warn!(
+            consumer = &*tag,
+            "consumer cancelled: read access refused after a credential update"
+        );
+        if let Some(channel) = channel_mut(&mut self.channels, number) {
+            channel.consumers.remove(&tag);
+        }
+        self.end_consumers(&[key], number, batch);
+        self.send_cancel(number, &tag, batch);
+    }
+
+    fn send_cancel(&self, number: u16, tag: &str, batch: &mut Batch) {
         if self.session.client.consumer_cancel_notify
-            && let Ok(consumer_tag) = ShortString::try_new(&*tag)
+            && let Ok(consumer_tag) = ShortString::try_new(tag)
         {
             let cancel = AMQPMethod::Cancel(basic::Cancel {
                 consumer_tag,

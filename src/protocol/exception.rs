@@ -101,6 +101,11 @@ impl Exception {
         Self::Connection(Reply::new(540, "NOT_IMPLEMENTED", explanation, method))
     }
 
+    /// 541 on the connection.
+    pub fn internal_error(explanation: &str) -> Self {
+        Self::Connection(Reply::new(541, "INTERNAL_ERROR", explanation, (0, 0)))
+    }
+
     /// An error of the core, caused by this method.
     pub fn of(error: &Error, method: MethodId) -> Self {
         let text = error.to_string();

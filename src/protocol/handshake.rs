@@ -1,14 +1,14 @@
 //! From the protocol header to `connection.open-ok` (AMQP 0-9-1, 2.2.4).
 //!
 //! ```text
-//! header -> start ──start-ok──> (checking) ──> tune ──tune-ok──> open ──connection.open──> running
-//!                                   └──> (refusing) ──time──> closed
+//! header -> start ──start-ok──> (asking) ──> tune ──tune-ok──> open ──connection.open──> (asking) ──> running
+//!                                  └──> (refusing) ──time──> closed
 //! ```
-//! A password whose hash is slow by design is checked by the driver, on a thread that nobody else waits for
-//! ([`Handshake::poll_attempt`]). A refusal is held back for the time that [`LoginFailures`] says.
+//! A password whose hash is slow by design, a token and whatever somebody outside has to be asked for are the driver's to
+//! check, where nobody else waits ([`Handshake::poll_inquiry`]). A refusal is held back for the time that
+//! [`LoginFailures`] says.
 
 use std::{
-    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -18,7 +18,10 @@ use amqp_codec::{
     protocol::connection::{self, AMQPMethod},
 };
 use broker_core::{
+    Error,
+    authentication::{Credentials, Identity, Refusal},
     broker::{Broker, Place},
+    permissions::Access,
     queue::Millis,
     users::{LoginFailures, LoginProtocol},
     vhost::Vhost,
@@ -26,9 +29,10 @@ use broker_core::{
 
 use super::{
     Settings,
-    authorization::{check_vhost_access, may_log_in_from},
+    authorization::may_log_in_from,
     batch::Batch,
     exception::Exception,
+    inquiry::{Finding, Inquiry, Secret},
     server_properties::server_properties,
     session::ClientCapabilities,
 };
@@ -44,38 +48,12 @@ const SMALLEST_FRAME_MAX: u32 = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaited {
     StartOk,
-    /// Nothing of the client: whether the password is right.
-    Verdict,
+    /// Nothing of the client: what somebody says who was asked.
+    Answer,
     /// Nothing of the client: the time at which it hears that it is refused.
     Refusal(Millis),
     TuneOk,
     Open,
-}
-
-/// A login whose password somebody has to check.
-#[derive(Debug, Clone)]
-pub struct Attempt {
-    /// Who says to be there.
-    pub user: Arc<str>,
-    /// The password.
-    pub password: Password,
-}
-
-impl Attempt {
-    /// Whether the password is right. This can take some tens of milliseconds.
-    pub fn check(&self, broker: &Broker) -> bool {
-        broker.authenticate(&self.user, &self.password.0)
-    }
-}
-
-/// A password, which no log line shows.
-#[derive(Clone)]
-pub struct Password(Vec<u8>);
-
-impl fmt::Debug for Password {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Password")
-    }
 }
 
 /// A certificate that the client has shown, and that was verified.
@@ -112,16 +90,23 @@ pub struct Opened {
     pub vhost: Arc<Vhost>,
     /// The connection's place among those that are limited.
     pub place: Place,
+    /// Who logged in.
+    pub identity: Arc<Identity>,
+    /// What they may do in the vhost.
+    pub access: Arc<Access>,
 }
 
 /// A handshake under way.
-#[derive(Debug)]
 pub struct Handshake {
     awaited: Awaited,
     agreed: Agreed,
     mechanism: &'static str,
     /// Waits for the driver to take it.
-    attempt: Option<Attempt>,
+    inquiry: Option<Inquiry>,
+    /// Who logged in, once that is known.
+    identity: Option<Arc<Identity>>,
+    /// What comes out of it, if the user may open the vhost.
+    opening: Option<Box<Opened>>,
 }
 
 /// Why a handshake failed.
@@ -140,7 +125,7 @@ impl From<Exception> for Failed {
 }
 
 /// A user and the password, if one is needed.
-type Credentials = (String, Option<Vec<u8>>);
+type Claim = (String, Option<Vec<u8>>);
 
 /// What a handshake needs to know of its surroundings.
 #[derive(Clone, Copy)]
@@ -189,13 +174,15 @@ impl Handshake {
                 heartbeat: settings.heartbeat,
             },
             mechanism: "",
-            attempt: None,
+            inquiry: None,
+            identity: None,
+            opening: None,
         }
     }
 
     /// Whether the client has to wait before more of it is looked at.
     pub fn waits(&self) -> bool {
-        matches!(self.awaited, Awaited::Verdict | Awaited::Refusal(_))
+        matches!(self.awaited, Awaited::Answer | Awaited::Refusal(_))
     }
 
     /// When [`Self::handle_refusal_time`] is to be called.
@@ -206,9 +193,9 @@ impl Handshake {
         }
     }
 
-    /// Takes a login that somebody has to check; [`Self::handle_verdict`] has to follow.
-    pub fn poll_attempt(&mut self) -> Option<Attempt> {
-        self.attempt.take()
+    /// Takes what somebody has to be asked; [`Self::handle_finding`] has to follow.
+    pub fn poll_inquiry(&mut self) -> Option<Inquiry> {
+        self.inquiry.take()
     }
 
     /// Takes the next method; gives what was agreed and the vhost once the connection is open.
@@ -237,9 +224,8 @@ impl Handshake {
                 Ok(None)
             }
             (Awaited::Open, AMQPMethod::Open(method)) => {
-                let opened = self.open(method.virtual_host.as_str(), around)?;
-                send(AMQPMethod::OpenOk(connection::OpenOk {}), batch);
-                Ok(Some(opened))
+                self.open(method.virtual_host.as_str(), around)?;
+                Ok(self.check_vhost(around, batch)?)
             }
             _ => Err(self.out_of_order(id).into()),
         }
@@ -253,33 +239,28 @@ impl Handshake {
     ) -> Result<(), Failed> {
         self.agreed.client = capabilities(&method.client_properties);
         self.agreed.client_properties = encoded(&method.client_properties);
-        let credentials = self.credentials(method, around)?;
+        let claim = self.claim(method, around)?;
         let ip = around.peer.ip();
         if !around.failures().admits(ip) {
             self.log_refusal(around, "too many failed logins from this address");
             return Err(Failed::Silently);
         }
-        let Some((user, password)) = credentials else {
+        let Some((user, password)) = claim else {
             self.refuse_later("malformed response", around, batch.now);
             return Ok(());
         };
         self.agreed.user = user.into();
-        if !may_log_in_from(ip, &self.agreed.user, &around.settings.loopback_users) {
-            let why = "this user can only connect from the broker's own machine";
-            self.refuse_later(why, around, batch.now);
-            return Ok(());
-        }
-        let right = match &password {
-            Some(password) => around.broker.authenticate_now(&self.agreed.user, password),
-            None => Some(around.broker.user(&self.agreed.user).is_some()),
+        let credentials = Credentials {
+            user: &self.agreed.user,
+            password: password.as_deref(),
         };
-        match right {
-            Some(right) => self.handle_verdict(right, around, batch),
+        match around.broker.log_in_now(&credentials) {
+            Some(found) => self.handle_login(found, around, batch),
             None => {
-                self.awaited = Awaited::Verdict;
-                self.attempt = Some(Attempt {
+                self.awaited = Awaited::Answer;
+                self.inquiry = Some(Inquiry::Login {
                     user: Arc::clone(&self.agreed.user),
-                    password: Password(password.unwrap_or_default()),
+                    password: password.as_deref().map(Secret::new),
                 });
             }
         }
@@ -288,11 +269,11 @@ impl Handshake {
 
     /// Who the client says it is, and the password; none is needed if its certificate says it. `None` if that cannot be
     /// read.
-    fn credentials(
+    fn claim(
         &mut self,
         method: &connection::StartOk,
         around: &Surroundings<'_>,
-    ) -> Result<Option<Credentials>, Exception> {
+    ) -> Result<Option<Claim>, Exception> {
         let response = method.response.as_bytes();
         let with_password = |(user, password)| (user, Some(password));
         match (method.mechanism.as_str(), around.certificate) {
@@ -316,18 +297,56 @@ impl Handshake {
         }
     }
 
-    /// Takes what came out of the check of an [`Attempt`].
-    pub fn handle_verdict(&mut self, right: bool, around: &Surroundings<'_>, batch: &mut Batch) {
-        if !right {
-            self.refuse_later("invalid credentials", around, batch.now);
-            return;
+    /// Takes what came out of an [`Inquiry`]; gives what was agreed once the connection is open.
+    ///
+    /// # Errors
+    /// The user may not open the vhost.
+    pub fn handle_finding(
+        &mut self,
+        finding: Finding,
+        around: &Surroundings<'_>,
+        batch: &mut Batch,
+    ) -> Result<Option<Opened>, Failed> {
+        match finding {
+            Finding::Login(found) => self.handle_login(found, around, batch),
+            Finding::Permission(answered) => {
+                if let Some(opening) = &self.opening {
+                    opening.access.learn(answered);
+                }
+                return Ok(self.check_vhost(around, batch)?);
+            }
+            Finding::Renewal(_) | Finding::Lost => {
+                let why = Refusal::new("the login could not be checked");
+                self.handle_login(Err(why), around, batch);
+            }
         }
-        let (user, mechanism) = (&*self.agreed.user, self.mechanism);
+        Ok(None)
+    }
+
+    /// Takes who is there, or why nobody is let in.
+    fn handle_login(
+        &mut self,
+        found: Result<Arc<Identity>, Refusal>,
+        around: &Surroundings<'_>,
+        batch: &mut Batch,
+    ) {
+        let identity = match found {
+            Ok(identity) => identity,
+            Err(Refusal(why)) => return self.refuse_later(&why, around, batch.now),
+        };
+        self.agreed.user = Arc::clone(identity.name());
+        let (user, ip) = (&*self.agreed.user, around.peer.ip());
+        if !may_log_in_from(ip, user, &around.settings.loopback_users) {
+            let why = "this user can only connect from the broker's own machine";
+            return self.refuse_later(why, around, batch.now);
+        }
+        let mechanism = self.mechanism;
         around
             .broker
             .login_attempts()
             .count(LoginProtocol::Amqp, true);
         tracing::info!(target: "audit", peer = %around.peer, user, mechanism, "login accepted");
+        self.identity = Some(identity);
         self.awaited = Awaited::TuneOk;
         self.tune(around.settings, batch);
     }
@@ -363,7 +382,7 @@ impl Handshake {
 
     fn out_of_order(&self, id: (u16, u16)) -> Exception {
         let state = match self.awaited {
-            Awaited::StartOk | Awaited::Verdict | Awaited::Refusal(_) => "starting",
+            Awaited::StartOk | Awaited::Answer | Awaited::Refusal(_) => "starting",
             Awaited::TuneOk => "tuning",
             Awaited::Open => "opening",
         };
@@ -405,29 +424,56 @@ impl Handshake {
         Ok(())
     }
 
-    fn open(&self, name: &str, around: &Surroundings<'_>) -> Result<Opened, Exception> {
+    fn open(&mut self, name: &str, around: &Surroundings<'_>) -> Result<(), Exception> {
         let broker = around.broker;
         let Some(vhost) = broker.vhost(name) else {
             let text = format!("vhost {name} not found");
             return Err(Exception::not_allowed(&text, OPEN));
         };
-        let user = &self.agreed.user;
-        let place = broker.admit(user, &vhost.name, around.settings.connection_max);
-        let place = place
-            .and_then(|place| {
-                check_vhost_access(broker, user, name)?;
-                Ok(place)
-            })
-            .map_err(|error| {
-                tracing::warn!(target: "audit", peer = %around.peer, user = &**user, vhost = name, "vhost refused: {error}");
-                Exception::of(&error, OPEN)
-            })?;
-        Ok(Opened {
+        let Some(identity) = self.identity.clone() else {
+            return Err(self.out_of_order(OPEN));
+        };
+        let limit = around.settings.connection_max;
+        let place = broker.admit(identity.name(), &vhost.name, limit);
+        let place = place.map_err(|error| self.vhost_refused(name, &error, around))?;
+        self.opening = Some(Box::new(Opened {
             agreed: self.agreed.clone(),
             mechanism: self.mechanism,
+            access: broker.access_of(&identity, &vhost.name),
             vhost,
             place,
-        })
+            identity,
+        }));
+        Ok(())
+    }
+
+    /// Opens the vhost if that is permitted, or has it asked for.
+    fn check_vhost(
+        &mut self,
+        around: &Surroundings<'_>,
+        batch: &mut Batch,
+    ) -> Result<Option<Opened>, Exception> {
+        let Some(opening) = self.opening.take() else {
+            return Ok(None);
+        };
+        let Err(error) = opening.access.check_vhost(Some(around.peer.ip())) else {
+            opening.access.forget_answers();
+            send(AMQPMethod::OpenOk(connection::OpenOk {}), batch);
+            return Ok(Some(*opening));
+        };
+        let Some(inquiry) = opening.access.take_inquiry() else {
+            return Err(self.vhost_refused(&opening.vhost.name, &error, around));
+        };
+        self.inquiry = Some(Inquiry::Permission(inquiry));
+        self.awaited = Awaited::Answer;
+        self.opening = Some(opening);
+        Ok(None)
+    }
+
+    fn vhost_refused(&self, vhost: &str, error: &Error, around: &Surroundings<'_>) -> Exception {
+        let (peer, user) = (around.peer, &*self.agreed.user);
+        tracing::warn!(target: "audit", %peer, user, vhost, "vhost refused: {error}");
+        Exception::of(error, OPEN)
     }
 }
 

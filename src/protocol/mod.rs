@@ -17,6 +17,7 @@ pub mod deliver;
 pub mod exception;
 pub mod exchanges;
 pub mod handshake;
+pub mod inquiry;
 pub mod publish;
 pub mod queues;
 pub mod running;

@@ -23,6 +23,7 @@ use super::{
     channel::{Channel, Handled},
     content::{Assembly, whole},
     exception::{Exception, Reply},
+    inquiry::send_update_secret_ok,
     session::{Barrier, Session},
     unacked::Unacked,
 };
@@ -79,6 +80,9 @@ impl Running {
     /// # Errors
     /// What ends the connection.
     pub fn handle_input(&mut self, input: &[u8], batch: &mut Batch) -> Result<Outcome, Exception> {
+        if batch.now >= self.session.validity.look_again {
+            self.look_again(batch.now);
+        }
         let mut used = 0;
         while self.reads() && batch.out.len() < OUTPUT_OF_A_RUN {
             let rest = input.get(used..).unwrap_or_default();
@@ -96,24 +100,40 @@ impl Running {
                 if self.handle_connection_frame(&frame, batch)? {
                     return Ok(Outcome::Closed);
                 }
+                if self.session.awaits_permission() {
+                    used -= length;
+                    break;
+                }
                 continue;
             }
             let rest = rest.get(length..).unwrap_or_default();
             used += self.handle_channel_frame(&frame, rest, batch)?;
-            if self.session.awaits_owner() {
+            if self.session.awaits_owner() || self.session.awaits_permission() {
                 // Not carried out: the frame comes again.
                 used -= length;
                 break;
+            }
+            if self.session.answered {
+                self.session.answered = false;
+                self.session.access.forget_answers();
             }
             self.tell_blocked(batch);
         }
         Ok(Outcome::Used(used))
     }
 
-    /// Whether frames are taken: not behind a declaration that is on its way to the disk, and not from a publisher
-    /// during an alarm.
+    /// Whether frames are taken: not behind a declaration that is on its way to the disk, not while somebody is asked
+    /// for a permission, and not from a publisher during an alarm.
     pub fn reads(&self) -> bool {
-        self.session.barrier.is_none() && self.paused.is_none() && !self.is_blocked()
+        let session = &self.session;
+        let waits = session.barrier.is_some() || session.awaited.is_some();
+        !waits && self.paused.is_none() && !self.is_blocked()
+    }
+
+    /// Whether nothing is read until others have done something.
+    pub fn waits_for_others(&self) -> bool {
+        let session = &self.session;
+        self.is_blocked() || session.awaits_owner() || session.awaited.is_some()
     }
 
     /// Whether an alarm concerns this connection.
@@ -206,7 +226,7 @@ impl Running {
         frame: &Frame<'_>,
         batch: &mut Batch,
     ) -> Result<bool, Exception> {
-        use amqp_codec::protocol::connection::{self, AMQPMethod};
+        use amqp_codec::protocol::connection::AMQPMethod;
         if frame.kind != FrameKind::Method {
             return Err(amqp_codec::Error::unexpected_frame(frame).into());
         }
@@ -215,9 +235,14 @@ impl Running {
         match method {
             Method::Other(AMQPClass::Connection(AMQPMethod::Close(_))) => Ok(true),
             Method::Other(AMQPClass::Connection(AMQPMethod::UpdateSecret(update))) => {
-                self.session.update_secret(update.reason.as_str(), id)?;
-                let answer = AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
-                super::handshake::send(answer, batch);
+                let secret = update.new_secret.as_bytes();
+                let reason = update.reason.as_str();
+                match self.session.update_secret(secret, reason, id) {
+                    Ok(true) => send_update_secret_ok(batch),
+                    Ok(false) => {}
+                    Err(_) if self.session.is_undecided() => {}
+                    Err(exception) => return Err(exception),
+                }
                 Ok(false)
             }
             Method::Other(AMQPClass::Connection(AMQPMethod::CloseOk(_))) => Ok(false),
@@ -279,6 +304,7 @@ impl Running {
         };
         match handled {
             Ok(()) => Ok(taken),
+            Err(_) if self.session.is_undecided() => Ok(0),
             Err(Exception::Channel(reply)) => {
                 self.fail_channel(number, &reply, batch, |_| Requeued::Failed);
                 Ok(taken)
@@ -488,7 +514,12 @@ impl Channel {
             return Ok(());
         };
         if content.push(frame, session.max_message_size)? {
-            return self.publish(&content.published(), session, batch);
+            let handled = self.publish(&content.published(), session, batch);
+            if handled.is_err() && session.access.has_open_question() {
+                content.take_back(frame);
+                self.content = Some(content);
+            }
+            return handled;
         }
         self.content = Some(content);
         Ok(())

@@ -1,9 +1,13 @@
 //! What all channels of a connection share.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use amqp_codec::{AMQPClass, encode};
 use broker_core::{
+    authentication::Identity,
     broker::{Broker, ConnectionEntry, Place},
     liveness::Question,
     outbox::{Outbox, SubscriptionKey},
@@ -15,10 +19,10 @@ use broker_core::{
 use slab::Slab;
 
 use super::{
-    authorization::check_vhost_access,
     batch::Batch,
     consumer_timeout::Watch,
     exception::{Exception, MethodId},
+    inquiry::{Awaited, Validity},
 };
 
 /// A consumer, or the deliveries of a `basic.get`.
@@ -93,8 +97,18 @@ pub struct Session {
     pub entry: Arc<ConnectionEntry>,
     /// The vhost that was opened.
     pub vhost: Arc<Vhost>,
-    /// Who logged in.
+    /// The name of who logged in.
     pub user: Arc<str>,
+    /// Who that is.
+    pub identity: Arc<Identity>,
+    /// Where the client is.
+    pub peer: SocketAddr,
+    /// How long the login and what it permits are good.
+    pub validity: Validity,
+    /// What has to be known before the next frame is taken.
+    pub awaited: Option<Awaited>,
+    /// An answer was brought for the frame that comes again.
+    pub answered: bool,
     /// Its place among the connections that are limited.
     pub place: Place,
     /// What they may do, as of the last look.
@@ -166,7 +180,7 @@ impl Session {
     #[inline]
     pub fn access(&mut self) -> &Arc<Access> {
         if self.access.generation() != self.broker.access_generation() {
-            self.access = self.broker.access(&self.user, &self.vhost.name);
+            self.access = self.broker.access_of(&self.identity, &self.vhost.name);
         }
         &self.access
     }
@@ -241,19 +255,6 @@ impl Session {
     /// Whether the last frame was not carried out for want of an answer of an exclusive queue's owner.
     pub fn awaits_owner(&self) -> bool {
         matches!(self.barrier, Some(Barrier::Owner(..)))
-    }
-
-    /// `connection.update-secret`. A user with a password has no secret that expires, so the new one is not looked at,
-    /// also where it is wrong; access to the vhost is checked again (RabbitMQ: `rabbit_access_control:update_state`).
-    ///
-    /// # Errors
-    /// 530 when the user may no longer use the vhost.
-    pub fn update_secret(&self, reason: &str, id: MethodId) -> Result<(), Exception> {
-        let access = check_vhost_access(&self.broker, &self.user, &self.vhost.name);
-        access.map_err(|error| Exception::of(&error, id))?;
-        let (connection, user) = (&*self.entry.name, &*self.user);
-        tracing::info!(connection, user, reason, "secret updated");
-        Ok(())
     }
 
     /// Counts a channel that was opened (1) or closed (-1), for those who look at the connection from outside.

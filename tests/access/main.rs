@@ -11,6 +11,7 @@
 
 mod half_open;
 mod logins;
+mod outside;
 mod permissions;
 mod served;
 #[path = "../support/mod.rs"]

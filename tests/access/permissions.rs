@@ -216,7 +216,10 @@ fn message_cases() -> Vec<Case> {
 
 /// A broker with everything that the cases are about, and the user of the cases.
 fn scene() -> (Served, Peer) {
-    let served = Served::start();
+    scene_on(Served::start())
+}
+
+fn scene_on(served: Served) -> (Served, Peer) {
     let mut guest = served.connect("guest");
     for name in ["x", "y", "alt", "dlx", "doomed-x"] {
         let arguments = match name {
@@ -303,33 +306,41 @@ fn check(case: &Case, served: &Served, peer: &mut Peer) {
     }
 }
 
-fn check_all(cases: Vec<Case>) {
-    let (served, _guest) = scene();
-    // The permissions change under this one connection all the time.
-    let mut peer = served.connect(USER);
-    for case in &cases {
-        check(case, &served, &mut peer);
+/// Whoever decides, the broker itself or somebody outside, the rules are the same.
+fn check_all(cases: fn() -> Vec<Case>) {
+    for served in [Served::start(), Served::start_outside()] {
+        let (served, _guest) = scene_on(served);
+        // The permissions change under this one connection all the time.
+        let mut peer = served.connect(USER);
+        for case in &cases() {
+            check(case, &served, &mut peer);
+        }
     }
 }
 
 #[test]
 fn each_operation_on_exchanges_needs_what_the_table_says() {
-    check_all(exchange_cases());
+    check_all(exchange_cases);
 }
 
 #[test]
 fn each_operation_on_queues_needs_what_the_table_says() {
-    check_all(queue_cases());
+    check_all(queue_cases);
 }
 
 #[test]
 fn each_operation_on_messages_needs_what_the_table_says() {
-    check_all(message_cases());
+    check_all(message_cases);
 }
 
 #[test]
 fn a_passive_declaration_needs_any_permission() {
-    let (served, _guest) = scene();
+    a_passive_declaration_needs_any_permission_on(Served::start());
+    a_passive_declaration_needs_any_permission_on(Served::start_outside());
+}
+
+fn a_passive_declaration_needs_any_permission_on(served: Served) {
+    let (served, _guest) = scene_on(served);
     let mut peer = served.connect(USER);
     let queue = queue::Declare {
         passive: true,
@@ -375,7 +386,12 @@ fn permission_is_asked_for_before_existence() {
 
 #[test]
 fn a_name_that_the_broker_chooses_has_to_be_permitted_too() {
-    let (served, _guest) = scene();
+    a_name_that_the_broker_chooses_has_to_be_permitted_too_on(Served::start());
+    a_name_that_the_broker_chooses_has_to_be_permitted_too_on(Served::start_outside());
+}
+
+fn a_name_that_the_broker_chooses_has_to_be_permitted_too_on(served: Served) {
+    let (served, _guest) = scene_on(served);
     let mut peer = served.connect(USER);
     let declare = method_bytes(1, declare_queue("", FieldTable::default()));
     served.permit(USER, "/", [r"^amq\.gen-", "", ""]);
@@ -389,7 +405,14 @@ fn a_name_that_the_broker_chooses_has_to_be_permitted_too() {
 
 #[test]
 fn a_publisher_that_repeats_itself_is_refused_once_its_permission_is_gone() {
-    let (served, mut guest) = scene();
+    a_publisher_that_repeats_itself_is_refused_once_its_permission_is_gone_on(Served::start());
+    a_publisher_that_repeats_itself_is_refused_once_its_permission_is_gone_on(
+        Served::start_outside(),
+    );
+}
+
+fn a_publisher_that_repeats_itself_is_refused_once_its_permission_is_gone_on(served: Served) {
+    let (served, mut guest) = scene_on(served);
     guest.bind(1, "q", "x", "key");
     let mut peer = served.connect(USER);
     let message = publish("a publish", &[], "x").bytes;

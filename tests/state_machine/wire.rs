@@ -157,9 +157,9 @@ impl Wire {
         let mut progress = self.poll_time(batch);
         progress |= self.poll_outbox(batch);
         progress |= self.poll_input(batch);
-        if let Some(attempt) = self.machine.poll_attempt() {
-            let right = attempt.check(self.machine.broker());
-            self.machine.handle_verdict(right, batch);
+        if let Some(inquiry) = self.machine.poll_inquiry() {
+            let finding = inquiry.ask(self.machine.broker());
+            self.machine.handle_finding(finding, batch);
             progress = true;
         }
         progress |= self.flush(batch);

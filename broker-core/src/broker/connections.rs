@@ -47,6 +47,8 @@ pub struct ConnectionFacts {
     pub connected_at: Millis,
     /// Whether it is encrypted.
     pub ssl: bool,
+    /// Whether its user is one of the broker's own, and has to be there.
+    pub internal_user: bool,
 }
 
 impl Default for ConnectionFacts {
@@ -62,6 +64,7 @@ impl Default for ConnectionFacts {
             timeout: 0,
             connected_at: 0,
             ssl: false,
+            internal_user: true,
         }
     }
 }

@@ -115,14 +115,12 @@ impl Broker {
     }
 
     /// Why a connection that was just added has to close: its vhost or its user was deleted while it was being opened.
-    pub(super) fn came_too_late(&self, user: &str, vhost: &str) -> Option<Arc<str>> {
+    pub(super) fn came_too_late(&self, user: Option<&str>, vhost: &str) -> Option<Arc<str>> {
         if self.vhost(vhost).is_none() {
             return Some(format!("vhost '{vhost}' is deleted").into());
         }
-        if self.user(user).is_none() {
-            return Some(format!("user '{user}' is deleted").into());
-        }
-        None
+        let deleted = user.filter(|user| self.user(user).is_none())?;
+        Some(format!("user '{deleted}' is deleted").into())
     }
 }
 

@@ -1,14 +1,18 @@
 //! Compiled permissions, shared by the connections of a user, and the number that moves when one changes.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use dashmap::DashMap;
 
 use super::Access;
 use crate::{
+    authentication::Identity,
     broker::Broker,
     definitions::{Event, Kind, Watcher},
 };
@@ -30,12 +34,28 @@ impl Broker {
         self.access.generation.load(Ordering::Acquire)
     }
 
-    /// Whether the user has permissions in the vhost at all.
+    /// Whether a user of the broker's own has permissions in the vhost at all.
     pub fn may_access(&self, user: &str, vhost: &str) -> bool {
-        self.access(&user.into(), &vhost.into()).may_open()
+        let access = self.access(&user.into(), &vhost.into());
+        access.check_vhost(None).is_ok()
     }
 
-    /// What a user may do in a vhost.
+    /// Whether somebody may open the vhost from this address. Waits for whoever has to be asked.
+    pub fn may_open(&self, identity: &Arc<Identity>, vhost: &Arc<str>, peer: IpAddr) -> bool {
+        let access = self.access_of(identity, vhost);
+        access.decide(|| access.check_vhost(Some(peer))).is_ok()
+    }
+
+    /// What somebody who has logged in may do in a vhost.
+    pub fn access_of(&self, identity: &Arc<Identity>, vhost: &Arc<str>) -> Arc<Access> {
+        if identity.is_internal() && self.has_internal_users_only() {
+            return self.access(identity.name(), vhost);
+        }
+        let generation = self.access_generation();
+        Arc::new(Access::of(self, identity, vhost, generation))
+    }
+
+    /// What a user of the broker's own may do in a vhost.
     pub fn access(&self, user: &Arc<str>, vhost: &Arc<str>) -> Arc<Access> {
         let key = (Arc::clone(user), Arc::clone(vhost));
         // Read first: what is loaded then is at least as new.

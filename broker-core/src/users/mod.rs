@@ -9,11 +9,13 @@ mod attempts;
 mod failures;
 mod first_start;
 mod password;
+mod slow_checks;
 mod verified;
+
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
-use self::verified::Verified;
 pub use self::{
     accounts::{MAX_USER_TAGS, NewPassword},
     attempts::{Attempts, LoginAttempts, LoginProtocol},
@@ -21,7 +23,9 @@ pub use self::{
     first_start::FirstStart,
     password::{ARGON2ID, SHA_256, SHA_512, check_hash, hash_password, hash_public_password},
 };
+use self::{slow_checks::SlowChecks, verified::Verified};
 use crate::{
+    authentication::Chain,
     broker::Broker,
     definitions::{Kind, UserDefinition},
 };
@@ -40,6 +44,9 @@ pub(crate) struct Accounts {
     pub(crate) failures: LoginFailures,
     attempts: LoginAttempts,
     verified: Verified,
+    slow_checks: SlowChecks,
+    /// Who checks logins; the own users unless somebody says otherwise.
+    pub(crate) chain: OnceLock<Chain>,
 }
 
 impl Broker {
@@ -69,7 +76,8 @@ impl Broker {
         users
     }
 
-    /// Checks a user's password. This can take some tens of milliseconds: see [`Self::authenticate_now`].
+    /// Checks the password of one of the broker's own users. This can take some tens of milliseconds, and longer when
+    /// many are checked: see [`Self::authenticate_now`].
     pub fn authenticate(&self, user: &str, password: &[u8]) -> bool {
         let Some(user) = self.user(user) else {
             return false;
@@ -77,15 +85,19 @@ impl Broker {
         if self.accounts.verified.knows(&user, password) {
             return true;
         }
+        if !password::is_slow(&user) {
+            return password::password_matches(&user, password);
+        }
+        let turn = self.accounts.slow_checks.wait();
         let matches = password::password_matches(&user, password);
-        if matches && password::is_slow(&user) {
+        drop(turn);
+        if matches {
             self.accounts.verified.note(&user, password);
         }
         matches
     }
 
-    /// Checks a user's password if that takes no time; `None` if [`Self::authenticate`] has to be asked where nobody
-    /// waits.
+    /// The same if that takes no time; `None` if [`Self::authenticate`] has to be asked where nobody waits.
     pub fn authenticate_now(&self, user: &str, password: &[u8]) -> Option<bool> {
         let Some(user) = self.user(user) else {
             return Some(false);

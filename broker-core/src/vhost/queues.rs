@@ -76,7 +76,10 @@ impl Vhost {
         self.augment(&mut declaration);
         let chosen = declaration.name.is_empty();
         if chosen {
-            declaration.name = server_named(&prefix)?;
+            declaration.name = match access.queue_asked_for() {
+                Some(name) => name,
+                None => server_named(&prefix)?,
+            };
         } else {
             check_name("queue", &declaration.name)?;
         }

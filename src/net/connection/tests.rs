@@ -23,7 +23,7 @@ async fn driver(machine: Connection) -> (Driver<TcpStream>, TcpStream) {
         timer: Box::pin(sleep_until(Instant::now())),
         timer_at: clock.now(),
         unflushed: false,
-        verdict: None,
+        inquiry: None,
         end: None,
     };
     (driver, client.unwrap())

@@ -7,6 +7,7 @@ use amqp_codec::{
     protocol::{basic, channel},
 };
 use broker_core::{
+    authentication::Chain,
     definitions::MemoryDefinitions,
     message::Message,
     outbox::{Delivery, SubscriptionKey},
@@ -32,13 +33,19 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self::with(|_| {})
+        Self::of(Chain::default(), |_| {})
     }
 
     /// The same with other settings.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::of(Chain::default(), change)
+    }
+
+    /// A broker whose users these backends know.
+    fn of(chain: Chain, change: impl FnOnce(&mut Settings)) -> Self {
         let store = Arc::new(MemoryStore::new());
         let broker = Broker::start(store, Arc::new(MemoryDefinitions::new()), 0).unwrap();
+        broker.set_authentication(chain);
         let mut settings = Settings {
             cluster_name: "test".to_owned(),
             heartbeat: 0,
@@ -275,3 +282,5 @@ fn deliveries_for_a_consumer_that_is_not_there_are_dropped() {
     });
     assert_eq!(is_done.recv_timeout(PATIENCE), Ok(0));
 }
+
+mod expiry;
