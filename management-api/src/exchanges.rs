@@ -180,7 +180,7 @@ async fn publish(
         body: &properties::payload(payload, encoding)?,
     };
     let access = auth.caller.access(&node, vhost);
-    if !access.may_open() {
+    if access.check_vhost(None).is_err() {
         return Err(Error::NotAuthorised("Access refused.".to_owned()));
     }
     let user = &auth.caller.user;
