@@ -2,11 +2,13 @@
 //! many small queues come under the budget, and damage stops one queue alone.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a failed step is a failed test, and its panic is the report"
 )]
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amqp_codec::FieldTable;
+use amqp_codec::{AMQPValue, FieldTable};
 use broker_core::{
     Error,
     broker::Broker,
@@ -23,7 +25,7 @@ use broker_core::{
     message::Message,
     outbox::{Delivery, Event, Outbox, SubscriptionKey},
     paging::Pager,
-    queue::{ConnectionId, ConsumerHandle, Queue, Subscription, Work},
+    queue::{ConnectionId, ConsumerHandle, Queue, Requeued, Subscription, Work},
     spill::Spill,
     store::{
         Backlog, Completion, MemoryStore, MessageStore, Operation, Position, QueueId, SledDatabase,
@@ -58,12 +60,16 @@ impl Scene {
     }
 
     fn queue(&self, name: &str) -> Arc<Queue> {
+        self.queue_with(name, FieldTable::default())
+    }
+
+    fn queue_with(&self, name: &str, arguments: FieldTable) -> Arc<Queue> {
         let declaration = QueueDeclaration {
             name: name.to_owned(),
             durable: true,
             exclusive: false,
             auto_delete: false,
-            arguments: FieldTable::default(),
+            arguments,
         };
         let vhost = self.broker.vhost("/").unwrap();
         vhost.declare_queue(declaration, BY).unwrap().0
@@ -166,6 +172,68 @@ impl Consumer {
         let (seen, work) = (std::iter::empty(), &mut Work::default());
         self.queue.requeue(&[], seen, rest, NOW, work);
     }
+}
+
+/// Priorities beyond the budget: each is drained in its order, the highest first, also what comes back.
+fn priorities_are_drained_in_order(store: Arc<dyn MessageStore>) {
+    const COUNT: usize = 20_000;
+    const HIGHEST: usize = 3;
+    let scene = Scene::new(store);
+    let highest = AMQPValue::LongInt(HIGHEST as i32);
+    let arguments = FieldTable::from(BTreeMap::from([("x-max-priority".into(), highest)]));
+    let queue = scene.queue_with("q", arguments);
+    let message = |number: usize| {
+        let body = format!("{number:0100}");
+        let properties = [8, 0, (number % (HIGHEST + 1)) as u8];
+        Message::new(
+            "",
+            "q",
+            &properties,
+            body.as_bytes(),
+            number.is_multiple_of(3),
+        )
+    };
+    for first in (0..COUNT).step_by(100) {
+        publish(&queue, (first..first + 100).map(message));
+    }
+    scene.comes_under_the_budget();
+    assert_eq!(queue.counts().ready, COUNT);
+    assert_eq!(queue.counts().ready_bytes, COUNT * 100);
+    assert!(queue.counts().paged > COUNT / 2);
+    let place = |number: usize| (HIGHEST - number % (HIGHEST + 1), number);
+    let mut expected: Vec<usize> = (0..COUNT).collect();
+    expected.sort_by_key(|&number| place(number));
+    let held = queue.get(false, NOW, &mut Work::default()).unwrap();
+    let (held, _) = held.unwrap();
+    assert_eq!(number(&held.message), expected[0]);
+    assert_eq!(get(&queue), Some(expected[1]));
+    let (seen, unseen) = (
+        std::iter::once((held, Requeued::Failed)),
+        std::iter::empty(),
+    );
+    queue.requeue(&[], seen, unseen, NOW, &mut Work::default());
+    assert_eq!(get(&queue), Some(expected[0]));
+    let consumer = Consumer::of(&queue).unwrap();
+    let mut rest = expected[2..].iter();
+    until("all is delivered", || {
+        consumer.take(|delivery| {
+            assert_eq!(Some(&number(&delivery.entry.message)), rest.next());
+        });
+        rest.len() == 0
+    });
+    assert_eq!(get(&queue), None);
+    assert_eq!(queue.counts().ready_bytes, 0);
+    assert_eq!(scene.broker.pager().resident(), 0);
+}
+
+#[test]
+fn priorities_are_drained_in_order_with_a_store_that_gives_back() {
+    priorities_are_drained_in_order(Arc::new(MemoryStore::pageable()));
+}
+
+#[test]
+fn priorities_are_drained_in_order_with_a_store_that_gives_nothing_back() {
+    priorities_are_drained_in_order(Arc::new(MemoryStore::new()));
 }
 
 fn backlog_is_drained_in_order(store: Arc<dyn MessageStore>, count: usize) {

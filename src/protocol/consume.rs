@@ -192,6 +192,9 @@ impl Channel {
     ) -> Handled {
         let name = self.queue_name(method.queue.as_str(), id)?;
         let queue = session.open_queue(&name, id)?;
+        let text = session.vhost.queue_text(queue.name());
+        let permitted = queue.check_get(&text);
+        permitted.map_err(|error| Exception::of(&error, id))?;
         let got = queue.get(method.no_ack, batch.now, &mut batch.work);
         session.vhost.bury(batch.now, &mut batch.work);
         let got = got.map_err(|error| Exception::of(&error, id))?;

@@ -14,7 +14,7 @@ use amqp_codec::{
 };
 use broker_core::{
     outbox::{Delivery, Event, SubscriptionKey},
-    queue::Requeued,
+    queue::{Queue, Requeued},
 };
 
 use super::{
@@ -188,7 +188,8 @@ impl Running {
             channel.consumers.remove(tag)
         });
         if let Some(key) = key {
-            self.end_consumers(&[key], number, batch);
+            let vacant = self.end_consumers(&[key], number, batch);
+            self.hand_over(vacant, batch);
         }
         if nowait {
             return;
@@ -211,8 +212,9 @@ impl Running {
         };
         let keys: Vec<_> = channel.consumers.drain().map(|(_, key)| key).collect();
         channel.replies = None;
-        self.end_consumers(&keys, number, batch);
+        let vacant = self.end_consumers(&keys, number, batch);
         let Some(channel) = channel_mut(&mut self.channels, number) else {
+            self.hand_over(vacant, batch);
             return;
         };
         let mut unanswered = Vec::new();
@@ -224,21 +226,41 @@ impl Running {
             .take_up_to(0, |unacked| unanswered.push(unacked));
         self.session
             .requeue(unanswered, requeued, Vec::new(), batch);
+        self.hand_over(vacant, batch);
         self.session.count_channels(-1);
         self.session.entry.remove_channel(number);
     }
 
-    fn end_consumers(&mut self, keys: &[SubscriptionKey], number: u16, batch: &mut Batch) {
-        let mut unused = Vec::new();
+    /// Lets other consumers take over from those that have left queues with a single active one, now that their
+    /// unanswered deliveries have come back.
+    fn hand_over(&self, vacant: Vec<Arc<Queue>>, batch: &mut Batch) {
+        if vacant.is_empty() {
+            return;
+        }
+        for queue in vacant {
+            queue.hand_over(batch.now, &mut batch.work);
+        }
+        self.session.vhost.bury(batch.now, &mut batch.work);
+    }
+
+    /// Gives the queues with a single active consumer back that one of them leaves: to be followed by
+    /// [`Self::hand_over`].
+    fn end_consumers(
+        &mut self,
+        keys: &[SubscriptionKey],
+        number: u16,
+        batch: &mut Batch,
+    ) -> Vec<Arc<Queue>> {
+        let (mut unused, mut vacant) = (Vec::new(), Vec::new());
         for &key in keys {
             let Some(subscribed) = self.session.subscriptions.get(key.0 as usize) else {
                 continue;
             };
             match &subscribed.source {
                 Source::Queue(queue, Some(handle)) => {
-                    if queue.cancel(*handle) {
-                        unused.push(Arc::clone(queue));
-                    }
+                    let left = queue.cancel(*handle);
+                    unused.extend(left.last.then(|| Arc::clone(queue)));
+                    vacant.extend(left.single_active.then(|| Arc::clone(queue)));
                 }
                 Source::Queue(_, None) => {}
                 Source::Replies(address) => {
@@ -265,6 +287,7 @@ impl Running {
                 tracing::error!(queue = &**queue.name(), %error, "cannot delete an auto-delete queue");
             }
         }
+        vacant
     }
 
     /// The connection is gone or about to go: everything it held goes back, and its exclusive queues end.
@@ -273,13 +296,13 @@ impl Running {
         self.session.settle(batch);
         batch.confirming.clear();
         batch.refused.clear();
-        let mut unused = Vec::new();
+        let (mut unused, mut vacant) = (Vec::new(), Vec::new());
         for (_, subscribed) in &self.session.subscriptions {
             match &subscribed.source {
                 Source::Queue(queue, Some(handle)) if !subscribed.ended => {
-                    if queue.cancel(*handle) {
-                        unused.push(Arc::clone(queue));
-                    }
+                    let left = queue.cancel(*handle);
+                    unused.extend(left.last.then(|| Arc::clone(queue)));
+                    vacant.extend(left.single_active.then(|| Arc::clone(queue)));
                 }
                 Source::Replies(address) => self.session.vhost.close_reply_address(address),
                 Source::Queue(..) => {}
@@ -287,6 +310,7 @@ impl Running {
         }
         let unsent = self.session.outbox.close();
         self.give_back(unsent, batch);
+        self.hand_over(vacant, batch);
         unused.append(&mut self.session.exclusive_queues);
         for queue in unused {
             let vhost = &self.session.vhost;

@@ -26,12 +26,14 @@ mod headers;
 mod heartbeats;
 mod limits;
 mod malformed;
+mod priorities;
 mod publish;
 mod queue_arguments;
 mod queues;
 mod random_methods;
 mod routing;
 mod shutdown;
+mod single_active_consumer;
 #[path = "../support/mod.rs"]
 mod support;
 mod transactions;

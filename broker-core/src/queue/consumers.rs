@@ -4,7 +4,12 @@
 //! only while all higher ones are out of credit (<https://www.rabbitmq.com/docs/consumer-priority>). A consumer without
 //! credit leaves its ring, so a queue never walks over consumers that cannot take anything.
 
+mod single_active;
+
 use std::{cmp::Reverse, collections::VecDeque, sync::Arc};
+
+pub use self::single_active::Activity;
+use self::single_active::SingleActive;
 
 use super::{credit::ChannelCredit, entry::Entry};
 use crate::{
@@ -98,6 +103,8 @@ pub struct Consumers {
     /// Outboxes that had no room during this dispatch.
     starved: Vec<u32>,
     count: u32,
+    /// If one consumer at a time is served: who that is.
+    single: Option<Box<SingleActive>>,
 }
 
 impl Consumers {
@@ -134,17 +141,20 @@ impl Consumers {
         }
         self.count += 1;
         let index = index as u32;
-        self.enter_ring(index);
+        match self.single {
+            None => self.enter_ring(index),
+            Some(_) => self.await_turn(index),
+        }
         ConsumerHandle {
             index,
             generation: self.generation(index),
         }
     }
 
-    /// Removes a consumer; false when it was gone already.
-    pub fn remove(&mut self, handle: ConsumerHandle) -> bool {
+    /// Removes a consumer.
+    pub fn remove(&mut self, handle: ConsumerHandle) -> Removed {
         if self.get(handle).is_none() {
-            return false;
+            return Removed::Nobody;
         }
         if let Some(slot) = self.slots.get_mut(handle.index as usize) {
             slot.consumer = None;
@@ -156,10 +166,33 @@ impl Consumers {
         if self.count == 0 {
             *self = Self {
                 slots: std::mem::take(&mut self.slots),
+                single: self.single.take(),
                 ..Self::default()
             };
         }
-        true
+        match self.leave(handle.index) {
+            true => Removed::FromSingleActive,
+            false => Removed::Consumer,
+        }
+    }
+
+    /// Removes all consumers.
+    pub fn clear(&mut self) {
+        let single = self.single.is_some();
+        *self = Self::default();
+        if single {
+            self.make_single_active();
+        }
+    }
+
+    /// What each consumer does.
+    pub fn activities(&self) -> impl Iterator<Item = (&Subscription, Activity)> {
+        let slots = (0..).zip(&self.slots);
+        slots.filter_map(|(index, slot)| {
+            let consumer = slot.consumer.as_ref()?;
+            let activity = self.activity(index, consumer.in_ring);
+            Some((&consumer.subscription, activity))
+        })
     }
 
     /// Every subscription, for cancelling them all.
@@ -174,7 +207,10 @@ impl Consumers {
     pub fn release(&mut self, handle: ConsumerHandle, count: u32) {
         if let Some(consumer) = self.get(handle) {
             consumer.outstanding = consumer.outstanding.saturating_sub(count);
-            self.enter_ring(handle.index);
+            match self.single {
+                None => self.enter_ring(handle.index),
+                Some(_) => self.elect(),
+            }
         }
     }
 
@@ -317,7 +353,14 @@ impl Consumers {
         self.slots.get(index as usize).map_or(0, |s| s.generation)
     }
 
+    fn consumer(&self, index: u32) -> Option<&Consumer> {
+        self.slots.get(index as usize)?.consumer.as_ref()
+    }
+
     fn enter_ring(&mut self, index: u32) {
+        if !self.may_be_served(index) {
+            return;
+        }
         let Some(consumer) = consumer_mut(&mut self.slots, index) else {
             return;
         };
@@ -339,6 +382,17 @@ impl Consumers {
             ),
         }
     }
+}
+
+/// What came of removing a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// It was gone already.
+    Nobody,
+    /// It is gone.
+    Consumer,
+    /// It is gone, and another one may take over with [`Consumers::hand_over`].
+    FromSingleActive,
 }
 
 /// A staging vector larger than this is given back, so that a burst does not stay in memory.

@@ -7,6 +7,7 @@
 pub mod arguments;
 mod configuration;
 pub mod consumers;
+mod consuming;
 mod counting;
 pub mod credit;
 mod dead_letters;
@@ -43,7 +44,8 @@ use parking_lot::{Mutex, RwLock};
 pub(crate) use self::peek::{LaneLength, SLICE};
 pub use self::{
     arguments::QueueArguments,
-    consumers::{ConsumerHandle, Subscription},
+    consumers::{Activity, ConsumerHandle, Subscription},
+    consuming::Left,
     credit::ChannelCredit,
     dead_letters::{DeadLetterCounts, Dropped},
     delivery_counts::{DeliveryCounts, Requeued},
@@ -173,13 +175,16 @@ impl Queue {
             matched: Matched::default(),
             arguments: Arc::clone(&properties.arguments),
         };
-        let state = QueueState::new(
+        let mut state = QueueState::new(
             id,
             properties.durable,
             properties.priorities,
             limits,
             pager.chunk(),
         );
+        if properties.arguments.single_active_consumer {
+            state.consumers().make_single_active();
+        }
         Arc::new(Self {
             id,
             state: Mutex::new(state),
@@ -426,43 +431,6 @@ impl Queue {
             state.dispatch(now, effects);
         });
         self.make_room(now, work);
-    }
-
-    /// Starts a consumer, refused (`None`) when there is an exclusive one or this one would be exclusive beside others.
-    /// Deliveries start with [`Self::dispatch`], so that the channel can answer `consume-ok` first.
-    ///
-    /// # Errors
-    /// 541 when the queue's messages cannot be read.
-    pub fn consume(
-        &self,
-        subscription: Subscription,
-        exclusive: bool,
-    ) -> Result<Option<ConsumerHandle>, crate::Error> {
-        let mut state = self.state.lock();
-        if let Some(damage) = state.damage() {
-            return Err(crate::Error::Internal(damage.to_string()));
-        }
-        let occupied = self.exclusive_consumer.load(Ordering::Relaxed)
-            || (exclusive && state.consumer_count() > 0);
-        if occupied || state.is_deleted() {
-            return Ok(None);
-        }
-        self.exclusive_consumer.store(exclusive, Ordering::Relaxed);
-        self.had_consumer.store(true, Ordering::Relaxed);
-        Ok(Some(state.add_consumer(subscription)))
-    }
-
-    /// Ends a consumer. Says whether an auto-delete queue is to go with it.
-    pub fn cancel(self: &Arc<Self>, consumer: ConsumerHandle) -> bool {
-        let mut state = self.state.lock();
-        if !state.consumers().remove(consumer) {
-            return false;
-        }
-        self.exclusive_consumer.store(false, Ordering::Relaxed);
-        let last = state.consumer_count() == 0;
-        drop(state);
-        self.used();
-        last && self.properties.auto_delete && self.had_consumer.load(Ordering::Relaxed)
     }
 
     /// Looks for consumers that can take ready messages. `revived` has got credit or room since it was passed over.

@@ -465,7 +465,7 @@ impl QueueState {
             let gone = Event::ConsumerCancelled(subscription.key);
             subscription.outbox.post(gone);
         }
-        self.consumers = Consumers::default();
+        self.consumers.clear();
     }
 
     fn put_back(&mut self, entry: Entry) {
