@@ -60,6 +60,7 @@ fn queue(definitions: &dyn Definitions, name: &str) -> QueueDefinition {
         exclusive: false,
         auto_delete: false,
         arguments: FieldTable::default(),
+        paused: false,
         created_at: None,
     }
 }

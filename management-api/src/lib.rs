@@ -17,6 +17,7 @@ mod error;
 mod exchanges;
 mod health;
 mod identity;
+mod leveret;
 mod limits;
 mod listing;
 mod login;
@@ -68,6 +69,7 @@ pub fn router(node: Node) -> Router {
         .merge(bindings::routes())
         .merge(health::routes())
         .merge(cluster::routes())
+        .merge(leveret::routes())
         .fallback(async || Error::NoSuchPath)
         .method_not_allowed_fallback(other_method);
     let all = Router::new()

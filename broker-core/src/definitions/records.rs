@@ -210,6 +210,9 @@ pub struct QueueDefinition {
     /// The arguments of its declaration.
     #[serde(default, skip_serializing_if = "is_empty", with = "arguments")]
     pub arguments: FieldTable,
+    /// An operator has stopped its deliveries.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paused: bool,
     /// When it was declared, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<u64>,

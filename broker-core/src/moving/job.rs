@@ -142,7 +142,8 @@ impl Mover<'_> {
         while self.left > 0 {
             job.check()?;
             let source = Resource::Queue(&job.order.queue);
-            job.access.check(Operation::Read, source)?;
+            let access = &job.access;
+            access.decide(|| access.check(Operation::Read, source))?;
             let row = job.source.row(lane.lane, from, SLICE)?;
             let mut entries = row.entries;
             // What has come since is not looked at: it may be what was moved.

@@ -121,7 +121,7 @@ impl Registry {
 }
 
 impl Broker {
-    /// Starts a move. `access` is what the user may do in the vhost; it counts until the move is over.
+    /// Starts a move. Waits for whoever has to be asked for permissions. `access` is what the user may do in the vhost; it counts until the move is over.
     ///
     /// # Errors
     /// 404 and 403 for queues and exchanges as for clients, 405 for exclusive queues, 406 for a filter that cannot be
@@ -135,7 +135,7 @@ impl Broker {
         let vhost = self.vhost(&order.vhost);
         let vhost =
             vhost.ok_or_else(|| Error::NotFound(format!("vhost '{}' not found", order.vhost)))?;
-        access.check(Operation::Read, Resource::Queue(&order.queue))?;
+        access.decide(|| access.check(Operation::Read, Resource::Queue(&order.queue)))?;
         let source = vhost.existing_queue(&order.queue)?;
         vhost.check_exclusive(&source, NOBODY)?;
         order.target.check(&vhost, &source, &access)?;

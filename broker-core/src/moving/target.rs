@@ -68,10 +68,11 @@ impl Target {
                     return Err(Error::PreconditionFailed(text));
                 }
                 vhost.check_exclusive(&queue, NOBODY)?;
-                access.check(Operation::Write, Resource::Queue(name))
+                access.decide(|| access.check(Operation::Write, Resource::Queue(name)))
             }
             Self::Exchange { exchange, .. } => {
-                access.check(Operation::Write, Resource::Exchange(exchange))?;
+                let resource = Resource::Exchange(exchange);
+                access.decide(|| access.check(Operation::Write, resource))?;
                 let found = vhost.existing_exchange(exchange)?;
                 match found.internal {
                     false => Ok(()),
@@ -124,7 +125,7 @@ fn into_queue(
     access: &Access,
 ) -> Result<Destination, Stays> {
     let queue = vhost.queue(name).ok_or(Stays::Unroutable)?;
-    let permitted = access.check(Operation::Write, Resource::Queue(name));
+    let permitted = access.decide(|| access.check(Operation::Write, Resource::Queue(name)));
     permitted
         .and_then(|()| vhost.check_exclusive(&queue, NOBODY))
         .map_err(Stays::Refused)?;
@@ -168,20 +169,30 @@ fn route(
     vhost: &Vhost,
     access: &Access,
 ) -> Result<Destination, Stays> {
-    let permitted = access.check(Operation::Write, Resource::Exchange(&exchange.name));
+    let permitted = access.decide(|| permit_publish(exchange, key, copies, access));
     permitted.map_err(Stays::Refused)?;
-    if exchange.kind == ExchangeKind::Topic {
-        for key in std::iter::once(key).chain(copies.iter().map(String::as_str)) {
-            let permitted = access.check_topic(Operation::Write, &exchange.name, key);
-            permitted.map_err(Stays::Refused)?;
-        }
-    }
     let headers = headers_of(&message.visible_properties());
     let queues = vhost.route(exchange, key, copies, Some(&headers)).queues;
     match queues.is_empty() {
         true => Err(Stays::Unroutable),
         false => Ok(Destination { message, queues }),
     }
+}
+
+/// What a client needs to publish this.
+fn permit_publish(
+    exchange: &Exchange,
+    key: &str,
+    copies: &[String],
+    access: &Access,
+) -> Result<(), Error> {
+    access.check(Operation::Write, Resource::Exchange(&exchange.name))?;
+    if exchange.kind != ExchangeKind::Topic {
+        return Ok(());
+    }
+    let copies = copies.iter().map(String::as_str);
+    let mut keys = std::iter::once(key).chain(copies);
+    keys.try_for_each(|key| access.check_topic(Operation::Write, &exchange.name, key))
 }
 
 fn headers_of(properties: &[u8]) -> FieldTable {

@@ -261,6 +261,11 @@ fn get(state: &mut QueueState, no_ack: bool, now: Millis, effects: &mut Effects)
     if let Some(damage) = state.damage() {
         return Got::Damage(Arc::clone(damage));
     }
+    if state.paused {
+        state.expire(now, effects);
+        state.counters.add(Column::GetEmpty, 1);
+        return Got::Nothing;
+    }
     if let Some(entry) = state.get(no_ack, now, effects) {
         return Got::Message(entry, state.ready_count());
     }

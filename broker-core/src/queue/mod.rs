@@ -21,6 +21,7 @@ mod idle;
 pub mod incoming_bindings;
 pub mod lane;
 pub mod lanes;
+mod latency;
 mod leaving;
 pub mod limits;
 mod loading;
@@ -28,6 +29,7 @@ mod occupied;
 pub mod page;
 pub mod page_in;
 pub mod page_out;
+mod pausing;
 pub mod peek;
 pub mod priorities;
 mod row;
@@ -54,6 +56,7 @@ pub use self::{
     expiries::Expiries,
     incoming_bindings::{BindingKey, IncomingBindings},
     lanes::Places,
+    latency::{Quantiles, QueueTimes},
     page_out::Spilling,
     peek::{Peek, Peeked},
     priorities::Priorities,
@@ -367,7 +370,7 @@ impl Queue {
     ) {
         self.change(now, work, |state, effects| {
             let count = entries.len() as u32;
-            state.settle(entries, effects);
+            state.settle(entries, now, effects);
             give_back_credit(state, consumer, count, now, effects);
         });
     }
@@ -388,7 +391,7 @@ impl Queue {
                     ..entry
                 })
                 .collect();
-            state.settle(recorded.iter(), effects);
+            state.settle(recorded.iter(), now, effects);
             give_back_credit(state, consumer, count, now, effects);
         });
     }
@@ -496,7 +499,8 @@ impl Queue {
             return false;
         }
         let in_use = self.change(now, work, |state, effects| {
-            state.expire(now, effects);
+            // Deliveries may have been let go on meanwhile.
+            state.dispatch(now, effects);
             state.drop_excess(effects);
             state.leave_excess(effects);
             state.consumer_count() > 0

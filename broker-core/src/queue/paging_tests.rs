@@ -595,7 +595,7 @@ impl Scene {
             Step::Ack(index) if !self.unacked.is_empty() => {
                 let entry = self.unacked.remove(index.index(self.unacked.len()));
                 self.state
-                    .settle(std::iter::once(&entry), &mut self.effects);
+                    .settle(std::iter::once(&entry), self.now, &mut self.effects);
             }
             Step::Requeue(index) if !self.unacked.is_empty() => {
                 let entry = self.unacked.remove(index.index(self.unacked.len()));

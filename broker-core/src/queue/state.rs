@@ -14,6 +14,7 @@ use super::{
     entry::{Entry, Millis},
     lane::{Garbage, Lane},
     lanes::{Lanes, Places},
+    latency::{Run, Times},
     limits::Limits,
     priorities::Priorities,
 };
@@ -42,6 +43,10 @@ pub struct QueueState {
     pub(super) chunk: usize,
     /// Set once the queue was deleted: late publishes and requeues are dropped.
     pub(super) deleted: bool,
+    /// An operator has stopped deliveries.
+    pub(super) paused: bool,
+    /// How long messages have stayed here lately, if any went through.
+    pub(super) times: Option<Box<Times>>,
 }
 
 impl QueueState {
@@ -64,6 +69,8 @@ impl QueueState {
             consumers: Consumers::default(),
             chunk,
             deleted: false,
+            paused: false,
+            times: None,
         }
     }
 
@@ -261,11 +268,12 @@ impl QueueState {
 
     /// Hands ready messages to consumers until either runs out.
     pub fn dispatch(&mut self, now: Millis, effects: &mut Effects) {
-        if self.consumers.is_empty() {
+        if self.consumers.is_empty() || self.paused {
             self.expire(now, effects);
             return;
         }
         let mut delivered = false;
+        let mut times = Run::default();
         loop {
             self.consumers.begin();
             // What expires at this very moment may still go to a consumer that waits: a time to live of 0 means now or
@@ -284,6 +292,11 @@ impl QueueState {
                     self.note_unacknowledged(&entry);
                 }
                 self.count_delivery(&entry, offer.no_ack);
+                if !entry.redelivered
+                    && let Some(run) = times.add(&entry, now)
+                {
+                    self.note_delivered(&run, now);
+                }
                 self.consumers.stage(&offer, entry);
                 delivered = true;
             }
@@ -297,6 +310,7 @@ impl QueueState {
                 break;
             }
         }
+        self.note_delivered(&times, now);
         self.expire(now, effects);
         self.read_ahead(delivered, effects);
     }
@@ -361,18 +375,31 @@ impl QueueState {
             self.note_unacknowledged(&entry);
         }
         self.count_get(&entry, no_ack);
+        if !entry.redelivered {
+            self.note_delivered(&Run::of(&entry, now), now);
+        }
         Some(entry)
     }
 
     /// Settles deliveries for good: acknowledged, or rejected without a dead-letter exchange.
-    pub fn settle<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>, effects: &mut Effects) {
+    pub fn settle<'a>(
+        &mut self,
+        entries: impl Iterator<Item = &'a Entry>,
+        now: Millis,
+        effects: &mut Effects,
+    ) {
+        let mut times = Run::default();
         for entry in entries {
+            if let Some(run) = times.add(entry, now) {
+                self.note_acknowledged(&run, now);
+            }
             self.counters.add(Column::Ack, 1);
             self.forget_unacknowledged(entry);
             if !self.deleted {
                 effects.operations.extend(entry.settlement(self.id));
             }
         }
+        self.note_acknowledged(&times, now);
     }
 
     /// Settles a delivery that its consumer refused without requeueing it.
@@ -433,7 +460,7 @@ impl QueueState {
 
     /// Whether a message published now would go to a consumer at once (`immediate`).
     pub fn delivers_at_once(&mut self) -> bool {
-        self.ready_count() == 0 && self.consumers.can_take()
+        !self.paused && self.ready_count() == 0 && self.consumers.can_take()
     }
 
     /// Drops all ready messages and says how many there were. Their memory goes to `garbage`, so that it is given back

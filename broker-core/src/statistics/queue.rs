@@ -91,6 +91,7 @@ impl Sampled for Queue {
     }
 
     fn forget(&self, second: u32) -> bool {
+        self.forget_times();
         let mut past = self.statistics.past.lock();
         let history = past.history.as_mut();
         history.is_some_and(|history| history.forget(second))

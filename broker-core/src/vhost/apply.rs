@@ -49,6 +49,8 @@ pub(super) struct NewQueue {
     pub(super) arguments: QueueArguments,
     /// The connection that has it to itself.
     pub(super) exclusive_owner: Option<ConnectionId>,
+    /// Whether its deliveries are stopped.
+    pub(super) paused: bool,
 }
 
 impl Vhost {
@@ -110,6 +112,7 @@ impl Vhost {
     pub(super) fn add_queue(&self, new: NewQueue, topology: &mut Topology) -> Arc<Queue> {
         if let Some(existing) = self.queue(&new.declaration.name) {
             if existing.id == new.id {
+                existing.set_paused(new.paused);
                 return existing;
             }
             self.remove_queue(&new.declaration.name, topology);
@@ -136,6 +139,7 @@ impl Vhost {
             Arc::clone(&shared.pager),
         );
         queue.statistics.attach(&self.statistics);
+        queue.set_paused(new.paused);
         self.configure_queue(&queue);
         queue.used();
         let name = Arc::clone(queue.name());

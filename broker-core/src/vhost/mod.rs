@@ -17,6 +17,7 @@ mod explain;
 mod fan_out;
 mod listing;
 mod moving;
+mod pausing;
 mod permitted;
 mod policies;
 mod publish_one;

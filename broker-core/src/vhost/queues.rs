@@ -110,6 +110,7 @@ impl Vhost {
                     id: QueueId(self.transient_ids.fetch_add(ids, Ordering::Relaxed)),
                     priorities,
                     exclusive_owner: declaration.exclusive.then_some(by),
+                    paused: false,
                     declaration,
                     arguments,
                 });

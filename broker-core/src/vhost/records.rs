@@ -47,6 +47,7 @@ pub(super) fn put_queue(
         exclusive: declaration.exclusive,
         auto_delete: declaration.auto_delete,
         arguments: declaration.arguments.clone(),
+        paused: false,
         created_at: None,
     })
 }
@@ -150,5 +151,6 @@ fn add_queue(vhost: &Vhost, definition: QueueDefinition) -> Result<TopologyChang
         },
         arguments,
         exclusive_owner: None,
+        paused: definition.paused,
     })))
 }

@@ -222,6 +222,7 @@ fn sled_definitions_revisions_and_queue_ids_go_on_after_a_restart() {
         exclusive: false,
         auto_delete: false,
         arguments,
+        paused: false,
         created_at: Some(1),
     };
     definitions

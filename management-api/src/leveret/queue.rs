@@ -1,0 +1,94 @@
+//! `/api/leveret/queues/{vhost}/{queue}`: what only Leveret knows of a queue, and pausing it.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use broker_core::{
+    permissions::{Operation, Resource},
+    queue::Quantiles,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Shared,
+    caller::{Authorized, VhostMember},
+    request::Names,
+};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/leveret/queues/{vhost}/{queue}", get(one))
+        .route("/leveret/queues/{vhost}/{queue}/pause", post(pause))
+        .route("/leveret/queues/{vhost}/{queue}/resume", post(resume))
+}
+
+async fn one(
+    auth: Authorized<VhostMember>,
+    State(node): State<Shared>,
+    names: Names,
+) -> Result<Json<Value>, Error> {
+    let vhost = auth.scope.existing()?;
+    let queue = vhost.queue(names.get("queue")).ok_or(Error::NoSuchPath)?;
+    let times = queue.times(node.now());
+    Ok(Json(json!({
+        "vhost": vhost.name,
+        "name": queue.name(),
+        "paused": queue.is_paused(),
+        "time_in_queue": times.time_in_queue.map(quantiles_json),
+        "publish_to_ack": times.publish_to_ack.map(quantiles_json),
+    })))
+}
+
+async fn pause(
+    auth: Authorized<VhostMember>,
+    State(node): State<Shared>,
+    names: Names,
+) -> Result<StatusCode, Error> {
+    set_paused(&auth, &node, &names, true).await
+}
+
+async fn resume(
+    auth: Authorized<VhostMember>,
+    State(node): State<Shared>,
+    names: Names,
+) -> Result<StatusCode, Error> {
+    set_paused(&auth, &node, &names, false).await
+}
+
+async fn set_paused(
+    auth: &Authorized<VhostMember>,
+    node: &Shared,
+    names: &Names,
+    paused: bool,
+) -> Result<StatusCode, Error> {
+    let vhost = auth.scope.existing()?;
+    let name = names.get("queue");
+    vhost.queue(name).ok_or(Error::NoSuchPath)?;
+    let access = auth.caller.access(node, vhost);
+    let (of, queue) = (Arc::clone(vhost), name.to_owned());
+    let done = node.elsewhere(move |_| {
+        access.decide(|| access.check(Operation::Configure, Resource::Queue(&queue)))?;
+        of.set_paused(&queue, paused)
+    });
+    let ticket = done.await??;
+    let by = &*auth.caller.user;
+    tracing::info!(target: "audit", by, vhost = &*vhost.name, queue = name, paused, "deliveries of a queue");
+    node.durable(ticket).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Times in milliseconds.
+fn quantiles_json(times: Quantiles) -> Value {
+    json!({
+        "count": times.count,
+        "p50_ms": times.p50,
+        "p99_ms": times.p99,
+        "p99_9_ms": times.p999,
+        "max_ms": times.max,
+    })
+}
