@@ -495,6 +495,73 @@ fn without_a_routing_key_for_dead_letters_they_keep_theirs() {
 }
 
 #[test]
+fn hidden_routing_keys_are_followed_by_dead_letters_and_told_to_nobody() {
+    let mut peer = Peer::connect();
+    let exchange = peer.fresh_exchange(1, "direct");
+    let next = peer.fresh_exchange(1, "direct");
+    let dead = peer.fresh_queue(1, "dead");
+    let hidden = peer.fresh_queue_with(
+        1,
+        "hidden",
+        table([("x-dead-letter-exchange", longstr(&next))]),
+    );
+    let last = peer.fresh_queue(1, "last");
+    let queue = peer.fresh_queue_with(
+        1,
+        "living",
+        table([("x-dead-letter-exchange", longstr(&exchange))]),
+    );
+    peer.bind(1, &dead, &exchange, &queue);
+    peer.bind(1, &hidden, &exchange, "blind");
+    peer.bind(1, &last, &next, "blind");
+    let headers = table([("BCC", longstrs(["blind"])), ("CC", longstrs(["copy"]))]);
+    let properties = AMQPProperties::default().with_headers(headers);
+    peer.publish_with(1, "", &queue, properties, b"a");
+    let got = peer.get(1, &queue, false).expect("a message");
+    assert!(!headers_of(&got).contains_key("BCC"));
+    peer.reject(1, 1, false);
+    let got = wait_for(&mut peer, &dead);
+    assert!(!headers_of(&got).contains_key("BCC"));
+    assert_eq!(
+        field(&deaths(&got)[0], "routing-keys"),
+        &longstrs([&queue, "copy"])
+    );
+    // The copy by the hidden key dies as well, and its key goes on with it.
+    let got = wait_for_unsettled(&mut peer, &hidden);
+    assert!(!headers_of(&got).contains_key("BCC"));
+    peer.reject(1, got.method.delivery_tag, false);
+    let got = wait_for(&mut peer, &last);
+    assert!(!headers_of(&got).contains_key("BCC"));
+    assert_eq!(deaths(&got).len(), 2);
+    peer.close();
+}
+
+#[test]
+fn dead_letters_that_go_nowhere_leave_a_line_each_for_queue_and_reason() {
+    leveret_only!("its log is not ours to read");
+    let broker = Broker::start();
+    let mut peer = Peer::connect_to(&broker);
+    let lost = peer.fresh_exchange(1, "direct");
+    for (exchange, line) in [
+        ("missing", "their exchange does not exist"),
+        (&*lost, "its exchange leads to no queue"),
+    ] {
+        let arguments = table([("x-dead-letter-exchange", longstr(exchange))]);
+        let queue = peer.fresh_queue_with(1, "living", arguments);
+        peer.fill(&queue, &["a", "b"]);
+        for _ in 0..2 {
+            let got = wait_for_unsettled(&mut peer, &queue);
+            peer.reject(1, got.method.delivery_tag, false);
+        }
+        peer.expect_nothing(1);
+        let log = broker.log();
+        let lines = log.iter().filter(|it| it.contains(&queue));
+        assert_eq!(lines.filter(|it| it.contains(line)).count(), 1, "{log:?}");
+    }
+    peer.close();
+}
+
+#[test]
 fn a_missing_dead_letter_exchange_drops_the_message() {
     let mut peer = Peer::connect();
     let missing = unique("missing");

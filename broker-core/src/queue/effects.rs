@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Queue, dead_letters::Dropped, entry::Entry};
+use super::{Queue, entry::Entry};
 use crate::store::Operation;
 
 /// Why a message was dead-lettered, in the words of the `x-death` header
@@ -40,8 +40,6 @@ pub struct Effects {
     /// To be dead-lettered after the lock is released. The store still holds them: leaving this queue and entering the
     /// next is one batch.
     pub dead: Vec<(Entry, DeadReason)>,
-    /// Messages that died and are not dead-lettered.
-    pub dropped: Dropped,
     /// Lanes whose first messages lie on disk and somebody waits for them: a reader thread is to load them.
     pub loads: Vec<u8>,
     /// The queue is too long, and the messages that have to go lie on disk: the caller is to load them.

@@ -23,6 +23,10 @@ use super::{
 };
 use crate::store::{Operation, Position, QueueId, Ticket};
 
+/// How often a message may come back before it lets another one go first each time. As often as a quorum queue lets it
+/// fail.
+const PATIENCE: u16 = 20;
+
 /// Room for reserved places that a lane keeps.
 const KEPT_RESERVED: usize = 64;
 
@@ -54,6 +58,8 @@ pub struct Lane {
     pub(super) taken: Position,
     /// What an operator has moved away and may still be read.
     pub(super) leaving: Leaving,
+    /// The place of the message that was taken last, if it has come back so often that it gives way; else 0.
+    gives_way: Position,
 }
 
 impl Lane {
@@ -72,6 +78,7 @@ impl Lane {
             late: VecDeque::new(),
             taken: 0,
             leaving: Leaving::default(),
+            gives_way: 0,
         }
     }
 
@@ -194,13 +201,45 @@ impl Lane {
 
     /// The first message, `None` also when it lies on disk.
     pub(super) fn front(&self) -> Option<&Entry> {
-        self.returned.values().next().or_else(|| self.ready.front())
+        match self.next_returned() {
+            Some(position) => self.returned.get(&position),
+            None => self.ready.front(),
+        }
+    }
+
+    /// The place of the first message that came back, unless it gives way and others wait. A message that comes back for
+    /// ever must not be all that consumers get: once it has come back [`PATIENCE`] times, each time that it was delivered
+    /// one that stands behind it comes next. Several such messages take turns.
+    fn next_returned(&self) -> Option<Position> {
+        let first = *self.returned.first_key_value()?.0;
+        if first > self.gives_way {
+            return Some(first);
+        }
+        let mut behind = self.returned.range(self.gives_way + 1..);
+        match behind.next() {
+            Some((position, _)) => Some(*position),
+            None => self.ready.is_empty().then_some(first),
+        }
+    }
+
+    /// Whether the lane has only messages that give way, so that a lower lane comes next.
+    pub(super) fn gives_way(&self) -> bool {
+        self.gives_way > 0
+            && self.ready.is_empty()
+            && self.pages.is_none()
+            && self.returned.range(self.gives_way + 1..).next().is_none()
+    }
+
+    /// Ends its giving way: another lane had its turn.
+    pub(super) fn has_given_way(&mut self) {
+        self.gives_way = 0;
     }
 
     /// Takes the first message, unless it lies on disk.
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        let entry = match self.returned.pop_first() {
-            Some((_, entry)) => entry,
+        let returned = self.next_returned();
+        let entry = match returned.and_then(|position| self.returned.remove(&position)) {
+            Some(entry) => entry,
             None => {
                 let entry = self.ready.pop_front()?;
                 self.taken = self.taken.max(entry.position);
@@ -211,6 +250,10 @@ impl Lane {
             }
         };
         self.ready_bytes -= entry.message.body().len();
+        self.gives_way = match entry.counts.acquired < PATIENCE {
+            true => 0,
+            false => entry.position,
+        };
         Some(entry)
     }
 

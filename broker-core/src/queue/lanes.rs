@@ -104,8 +104,24 @@ impl Lanes {
         self.lowest.ready_bytes + self.higher.as_ref().map_or(0, |it| it.bytes)
     }
 
-    /// The lane whose front is the front of the queue.
+    /// The lane whose front is the front of the queue: the highest that holds anything and does not give way.
     pub(super) fn front_number(&self) -> u8 {
+        if self.higher.is_none() {
+            return 0;
+        }
+        let highest = self.highest();
+        let mut number = highest;
+        while self.get(number).is_some_and(Lane::gives_way) {
+            match self.occupied_below(number) {
+                Some(lower) => number = lower,
+                None => return highest,
+            }
+        }
+        number
+    }
+
+    /// The highest lane that holds anything, or the lowest.
+    fn highest(&self) -> u8 {
         let higher = self.higher.as_ref();
         higher.and_then(|it| it.occupied.highest()).unwrap_or(0)
     }
@@ -171,10 +187,16 @@ impl Lanes {
 
     /// Takes the first message of the queue, unless it lies on disk.
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        match self.front_number() {
-            0 => self.lowest.pop(),
-            number => self.change(number, Lane::pop),
+        let Some(highest) = self.higher.as_ref().map(|_| self.highest()) else {
+            return self.lowest.pop();
+        };
+        let number = self.front_number();
+        let mut given_way = Some(highest).filter(|&it| it > number);
+        while let Some(lane) = given_way {
+            self.get_mut(lane).has_given_way();
+            given_way = self.occupied_below(lane).filter(|&it| it > number);
         }
+        self.change(number, Lane::pop)
     }
 
     /// The first message of the queue, `None` also when it lies on disk.

@@ -209,7 +209,7 @@ impl Queue {
                 let position = state.next_place(message, &mut places);
                 state.insert_moved(position, message.clone(), now, effects);
             }
-            state.dispatch(now, effects);
+            state.end_run(now, effects);
         });
         self.make_room(now, work);
     }

@@ -19,6 +19,7 @@ pub mod entry;
 pub mod expiries;
 mod idle;
 pub mod incoming_bindings;
+mod intake;
 pub mod lane;
 pub mod lanes;
 mod latency;
@@ -49,12 +50,13 @@ pub use self::{
     consumers::{Activity, ConsumerHandle, Subscription},
     consuming::Left,
     credit::ChannelCredit,
-    dead_letters::{DeadLetterCounts, Dropped},
+    dead_letters::UndeliverableCounts,
     delivery_counts::{DeliveryCounts, Requeued},
     effects::{Dead, DeadReason, Effects},
     entry::{Entry, Millis, NEVER},
     expiries::Expiries,
     incoming_bindings::{BindingKey, IncomingBindings},
+    intake::Run,
     lanes::Places,
     latency::{Quantiles, QueueTimes},
     page_out::Spilling,
@@ -343,13 +345,14 @@ impl Queue {
         let ticket = work.ticket;
         self.change(now, work, |state, effects| {
             state.note_records(&places, ticket, &|| self.store.durable());
+            let mut run = Run::default();
             for (index, message) in messages.iter().enumerate() {
                 let position = state.next_place(message, &mut places);
-                if !state.insert(position, message.clone(), now, effects) {
+                if !state.insert(position, message.clone(), now, effects, &mut run) {
                     refused(index);
                 }
             }
-            state.dispatch(now, effects);
+            state.end_run(now, effects);
         });
         self.make_room(now, work);
     }
@@ -531,14 +534,12 @@ impl Queue {
         }
         let expiry = state.next_expiry();
         let over = self.account(&mut state, &mut work.effects);
-        let dropped = std::mem::take(&mut work.effects.dropped);
         let died = !work.effects.dead.is_empty();
         if died {
             self.dying.push(&mut work.effects.dead);
         }
         drop(state);
         self.statistics.note(self);
-        self.dead_letters.dropped(dropped);
         work.effects.forgotten.clear();
         work.effects.forgotten.shrink_to(KEPT_FORGOTTEN);
         if let Some(entries) = work.effects.spill.take() {
@@ -574,21 +575,6 @@ impl Queue {
             }
             dead = self.dying.next(count, ticket);
         }
-    }
-
-    /// How many messages died here, and what came of them.
-    pub fn dead_letter_counts(&self) -> DeadLetterCounts {
-        self.dead_letters.counts()
-    }
-
-    /// Counts a message on its way to the dead-letter exchange.
-    pub(crate) fn count_death(&self, reason: DeadReason) {
-        self.dead_letters.died(reason);
-    }
-
-    /// Counts a dead letter that goes nowhere, and says whether it is the first for this reason.
-    pub(crate) fn count_undeliverable(&self, why: Undeliverable) -> bool {
-        self.dead_letters.undeliverable(why)
     }
 
     /// How many messages have ever died.

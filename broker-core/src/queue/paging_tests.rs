@@ -350,8 +350,10 @@ impl Scene {
             let position = self.state.next_place(&message, &mut places);
             let (now, effects) = (self.now, &mut self.effects);
             // In the broker a place is reserved and taken at the same moment.
-            self.state.insert(position, message.clone(), then, effects);
-            self.state.dispatch(now, effects);
+            let mut run = Run::default();
+            self.state
+                .insert(position, message.clone(), then, effects, &mut run);
+            self.state.end_run(now, effects);
             self.settle();
             self.now = then;
             let known = self.known(&message);

@@ -166,106 +166,6 @@ impl QueueState {
         self.durable && message.persistent()
     }
 
-    /// Puts a message at a reserved place; the store knows it already if it should. Says whether it went in, or the
-    /// queue with it: false when the queue is full and refuses publishes.
-    pub fn insert(
-        &mut self,
-        position: Position,
-        message: Message,
-        now: Millis,
-        effects: &mut Effects,
-    ) -> bool {
-        let entry = self.take_place(position, message, now);
-        if self.deleted {
-            // Its record may have followed that of the deletion.
-            effects.operations.extend(entry.settlement(self.id));
-            return true;
-        }
-        if self.refuses(1, entry.message.body().len()) {
-            effects.operations.extend(entry.settlement(self.id));
-            self.refuse(entry.message, now, effects);
-            return false;
-        }
-        self.take_in(entry, now, effects);
-        true
-    }
-
-    /// The same for a message that an operator has moved here: it has left its queue already, so a full queue takes it
-    /// too.
-    pub fn insert_moved(
-        &mut self,
-        position: Position,
-        message: Message,
-        now: Millis,
-        effects: &mut Effects,
-    ) {
-        let entry = self.take_place(position, message, now);
-        match self.deleted {
-            true => effects.operations.extend(entry.settlement(self.id)),
-            false => self.take_in(entry, now, effects),
-        }
-    }
-
-    fn take_place(&mut self, position: Position, message: Message, now: Millis) -> Entry {
-        let lane = self.lanes.lane_of(&message);
-        self.lanes.get_mut(lane).unreserve(position);
-        Entry {
-            stored: self.stores(&message),
-            lane,
-            ..Entry::new(position, message, now)
-        }
-    }
-
-    fn take_in(&mut self, entry: Entry, now: Millis, effects: &mut Effects) {
-        self.count_publish(entry.stored);
-        self.lanes
-            .change(entry.lane, |lane| lane.push_in_order(entry));
-        if self.limits.length_limited() {
-            self.dispatch(now, effects);
-            self.drop_excess(effects);
-        }
-    }
-
-    /// Puts messages at the end. Returns how many were refused because the queue is full and its overflow behaviour is
-    /// to reject: their indices go to `refused`.
-    pub fn publish(
-        &mut self,
-        messages: impl Iterator<Item = Message>,
-        now: Millis,
-        effects: &mut Effects,
-        refused: &mut Vec<usize>,
-    ) {
-        if self.deleted {
-            return;
-        }
-        for (index, message) in messages.enumerate() {
-            if self.refuses(1, message.body().len()) {
-                refused.push(index);
-                self.refuse(message, now, effects);
-                continue;
-            }
-            let lane = self.lanes.lane_of(&message);
-            let position = self.lanes.get_mut(lane).take_position();
-            let stored = self.stores(&message);
-            self.count_publish(stored);
-            if stored {
-                let record = self.enqueueing(position, &message, now);
-                effects.operations.push(record);
-            }
-            let entry = Entry {
-                stored,
-                lane,
-                ..Entry::new(position, message, now)
-            };
-            self.lanes.change(lane, |lane| lane.push(entry));
-            if self.limits.length_limited() {
-                self.dispatch(now, effects);
-                self.drop_excess(effects);
-            }
-        }
-        self.dispatch(now, effects);
-    }
-
     /// Hands ready messages to consumers until either runs out.
     pub fn dispatch(&mut self, now: Millis, effects: &mut Effects) {
         if self.consumers.is_empty() || self.paused {
@@ -410,13 +310,6 @@ impl QueueState {
         }
     }
 
-    /// Whether a full queue would refuse this many messages with this many bytes of body between them.
-    pub fn refuses(&self, count: usize, bytes: usize) -> bool {
-        let count = self.ready_count().saturating_add(count);
-        let bytes = self.ready_bytes().saturating_add(bytes);
-        self.limits.rejects_publishes() && self.limits.exceeded(count, bytes)
-    }
-
     /// Brings deliveries back to their places, flagged as redelivered. Those that failed too often go for good. The
     /// caller makes room and dispatches.
     pub fn requeue(
@@ -501,33 +394,11 @@ impl QueueState {
         }
     }
 
-    /// Makes room at the front if the length limits are exceeded and the queue does not refuse publishes instead.
-    pub fn drop_excess(&mut self, effects: &mut Effects) {
-        if self.limits.rejects_publishes() {
-            return;
-        }
-        while self.limits.exceeded(self.ready_count(), self.ready_bytes()) {
-            let Some(entry) = self.lanes.pop() else {
-                effects.excess = matches!(self.next_load(None), Ok(Some(_)));
-                return;
-            };
-            self.bury(entry, DeadReason::MaxLength, effects);
-        }
-    }
-
-    fn refuse(&mut self, message: Message, now: Millis, effects: &mut Effects) {
-        if self.limits.dead_letters_refused() {
-            let entry = Entry::new(0, message, now);
-            self.bury(entry, DeadReason::MaxLength, effects);
-        }
-    }
-
-    fn bury(&mut self, entry: Entry, reason: DeadReason, effects: &mut Effects) {
+    pub(super) fn bury(&mut self, entry: Entry, reason: DeadReason, effects: &mut Effects) {
         self.count_death(reason);
         if self.limits.dead_letters() {
             effects.dead.push((entry, reason));
         } else {
-            effects.dropped.add(reason);
             effects.operations.extend(entry.settlement(self.id));
         }
     }

@@ -68,7 +68,6 @@ impl Vhost {
     fn dead_letter(&self, dead: &Dead, now: Millis) -> DeadLetter {
         let message = &dead.entry.message;
         let arguments = dead.queue.arguments();
-        dead.queue.count_death(dead.reason);
         let name = arguments.dead_letter_exchange.as_deref();
         let Some(exchange) = name.and_then(|name| self.exchange(name)) else {
             self.note_missing(&dead.queue, name.unwrap_or_default());
