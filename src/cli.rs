@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Loaded, layers, show};
 use crate::error::Error;
+use crate::inspect::{self, StatusArgs};
 use crate::journal::{self, JournalCommand};
 use crate::perf;
 use crate::serve;
@@ -29,6 +30,10 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ask the broker that runs with this configuration whether it serves clients: code 0 when it does
+    Healthcheck,
+    /// Show what the broker that runs with this configuration is doing
+    Status(StatusArgs),
     /// Verify, repair or count the journal of a broker that is not running
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -110,6 +115,16 @@ impl Cli {
             }
             Command::Journal(command) => {
                 let (text, code) = journal::run(command, &self.options.load()?.config)?;
+                print(&text);
+                Ok(code)
+            }
+            Command::Healthcheck => {
+                let (text, code) = inspect::healthcheck(&self.options.load()?.config)?;
+                print(&text);
+                Ok(code)
+            }
+            Command::Status(arguments) => {
+                let (text, code) = inspect::status(arguments, &self.options.load()?.config)?;
                 print(&text);
                 Ok(code)
             }

@@ -91,6 +91,17 @@ pub enum Error {
     /// What the broker kept on disk cannot be brought back.
     #[error("cannot start from the data directory: {0}")]
     Data(#[from] broker_core::Error),
+    /// A definitions file cannot be imported.
+    #[error("cannot import definitions from {}: {problem}", path.display())]
+    Definitions {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The broker that runs cannot be asked how it is.
+    #[error("{0}")]
+    Inspect(String),
     /// The system refuses something without which nothing runs: threads, signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),

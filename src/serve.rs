@@ -16,6 +16,7 @@ use crate::alarms::{self, Watch};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::data_dir::DataDir;
+use crate::definitions;
 use crate::error::Error;
 use crate::management;
 use crate::net::connection::Serving;
@@ -62,6 +63,7 @@ fn serve(config: &Config) -> Result<(), Error> {
         &config.memory,
         &first_start(config),
     )?;
+    definitions::import(&broker, &config.definitions)?;
     // Before anybody can connect: who publishes to a broker that is short of something is to hear it at once.
     let mut watch = Watch::new(Arc::clone(&broker), data_dir.path(), &config.alarms);
     watch.check();
@@ -77,6 +79,9 @@ fn serve(config: &Config) -> Result<(), Error> {
 }
 
 fn first_start(config: &Config) -> FirstStart {
+    if !config.definitions.import_file.is_empty() {
+        return FirstStart::nothing();
+    }
     FirstStart {
         vhost: config.default_vhost.clone(),
         user: config.default_user.clone(),

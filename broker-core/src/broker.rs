@@ -14,6 +14,7 @@ use std::sync::{
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+pub(crate) use self::vhosts::check_vhost;
 pub use self::{
     connections::{
         ChannelEntry, ConnectionEntry, ConnectionFacts, ConnectionState, ConsumerEntry, Octets,

@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod authentication;
 pub mod broker;
 pub mod definitions;
+pub mod definitions_file;
 pub mod error;
 pub mod exchange;
 pub mod journal;

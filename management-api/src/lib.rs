@@ -13,6 +13,7 @@ mod bindings;
 mod body;
 mod caller;
 mod cluster;
+mod definitions;
 mod error;
 mod exchanges;
 mod health;
@@ -70,6 +71,7 @@ pub fn router(node: Node) -> Router {
         .merge(health::routes())
         .merge(cluster::routes())
         .merge(leveret::routes())
+        .merge(definitions::routes())
         .fallback(async || Error::NoSuchPath)
         .method_not_allowed_fallback(other_method);
     let all = Router::new()

@@ -26,9 +26,6 @@ const OPERATOR_POLICY: &str = "operator_policy";
 /// The limits of a vhost, all in one parameter.
 const VHOST_LIMITS: &str = "vhost-limits";
 
-/// The name of that one.
-const LIMITS: &str = "limits";
-
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/parameters", get(list))
@@ -45,29 +42,6 @@ pub(crate) fn routes() -> Router<Shared> {
         )
 }
 
-/// The parameters of a vhost.
-pub(crate) fn of_vhost(node: &Node, vhost: &Vhost) -> Vec<Value> {
-    let operator_policies = vhost.policies(PolicyKind::OperatorPolicy);
-    let operator_policies = operator_policies.iter().map(|policy| {
-        let record = &policy.record;
-        let value = json!({
-            "pattern": record.pattern,
-            "apply-to": record.apply_to.as_str(),
-            "definition": record.definition,
-            "priority": record.priority,
-        });
-        json!({ "vhost": vhost.name, "component": OPERATOR_POLICY, "name": record.name, "value": value })
-    });
-    let mut all: Vec<Value> = operator_policies.collect();
-    let limits = limits::vhost_limits_json(node, &vhost.name);
-    if !limits.is_empty() {
-        all.push(
-            json!({ "vhost": vhost.name, "component": VHOST_LIMITS, "name": LIMITS, "value": limits }),
-        );
-    }
-    all
-}
-
 async fn list(
     auth: Authorized<VhostPolicymaker>,
     State(node): State<Shared>,
@@ -75,7 +49,9 @@ async fn list(
     query: Query,
 ) -> Result<Response, Error> {
     let vhosts = auth.scope.listed(&auth.caller, &node)?;
-    let all = vhosts.iter().flat_map(|vhost| of_vhost(&node, vhost));
+    let all = vhosts
+        .iter()
+        .flat_map(|vhost| node.core.parameters_json(vhost));
     let component = names.find("component");
     let all = all.filter(|it| component.is_none_or(|component| it["component"] == component));
     listing::all(all.map(Ready).collect(), &["vhost", "name"], &query)
@@ -83,7 +59,7 @@ async fn list(
 
 fn find(node: &Node, vhost: &Vhost, names: &Names) -> Option<Value> {
     let (component, name) = (names.get("component"), names.get("name"));
-    let mut all = of_vhost(node, vhost).into_iter();
+    let mut all = node.core.parameters_json(vhost).into_iter();
     all.find(|it| it["component"] == component && it["name"] == name)
 }
 

@@ -44,6 +44,8 @@ pub struct Config {
     pub tls: Tls,
     /// The HTTP API.
     pub http: Http,
+    /// What is imported at the start.
+    pub definitions: Definitions,
     /// Durable messages.
     pub store: Store,
     /// What may be kept in memory.
@@ -161,6 +163,26 @@ pub struct Http {
     pub listen: Vec<SocketAddr>,
     /// Where it listens for TLS; nowhere when empty.
     pub tls_listen: Vec<SocketAddr>,
+}
+
+/// Options of definitions that are imported at the start.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definitions {
+    /// A file or a directory; empty for none.
+    pub import_file: String,
+    /// When it is imported.
+    pub import_when: ImportWhen,
+}
+
+/// When definitions are imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportWhen {
+    /// At every start.
+    Always,
+    /// When they are not those that were imported the last time.
+    Changed,
 }
 
 /// Options of the store of durable messages.

@@ -271,6 +271,24 @@ pub const OPTIONS: &[ConfigOption] = &[
                   Certificates are those of [tls].",
     },
     ConfigOption {
+        key: "definitions.import_file",
+        default: r#""""#,
+        kind: Kind::File,
+        flag: None,
+        meaning: "A definitions file to import at the start, before clients can connect, or a directory whose .json files \
+                  are imported in the order of their names. What it defines is added or changed, nothing is deleted. A \
+                  file with a fault changes nothing, and the broker does not start. With it no vhost and no user are \
+                  made at the first start.",
+    },
+    ConfigOption {
+        key: "definitions.import_when",
+        default: r#""always""#,
+        kind: Kind::Choice(&["always", "changed"]),
+        flag: None,
+        meaning: "When definitions.import_file is imported: always, at every start; or changed, only when it is not what \
+                  was imported the last time, so that what was changed since then stays.",
+    },
+    ConfigOption {
         key: "store.engine",
         default: r#""journal""#,
         kind: Kind::Choice(&["journal", "sled"]),

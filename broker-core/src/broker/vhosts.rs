@@ -128,7 +128,7 @@ impl Broker {
 ///
 /// # Errors
 /// 406: no name, or a default queue type that there is not (RabbitMQ: `rabbit_queue_type:validate_default_queue_type`).
-pub(super) fn check_vhost(vhost: &VhostDefinition) -> Result<(), Error> {
+pub(crate) fn check_vhost(vhost: &VhostDefinition) -> Result<(), Error> {
     if vhost.name.is_empty() {
         let text = "a vhost must have a name".to_owned();
         return Err(Error::PreconditionFailed(text));

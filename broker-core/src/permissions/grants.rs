@@ -69,7 +69,7 @@ impl Broker {
         by: &str,
     ) -> Result<Ticket, Error> {
         for pattern in [&permission.write, &permission.read] {
-            check_pattern(&without_placeholders(pattern))?;
+            check_topic_pattern(pattern)?;
         }
         let _turn = self.accounts.turn.lock();
         self.existing_user(&permission.user)?;
@@ -135,7 +135,11 @@ impl Broker {
     }
 }
 
-fn check_pattern(pattern: &str) -> Result<(), Error> {
+/// Checks that a permission's pattern is one.
+///
+/// # Errors
+/// 406.
+pub(crate) fn check_pattern(pattern: &str) -> Result<(), Error> {
     match Pattern::compile(pattern) {
         Ok(_) => Ok(()),
         Err(error) => {
@@ -143,4 +147,12 @@ fn check_pattern(pattern: &str) -> Result<(), Error> {
             Err(Error::PreconditionFailed(text))
         }
     }
+}
+
+/// The same for a pattern of routing keys, which may have placeholders.
+///
+/// # Errors
+/// 406.
+pub(crate) fn check_topic_pattern(pattern: &str) -> Result<(), Error> {
+    check_pattern(&without_placeholders(pattern))
 }

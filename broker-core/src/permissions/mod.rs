@@ -24,7 +24,10 @@ use crate::{
     users::IMPERSONATOR,
 };
 
-pub(crate) use self::cache::AccessCache;
+pub(crate) use self::{
+    cache::AccessCache,
+    grants::{check_pattern, check_topic_pattern},
+};
 pub use self::{
     authoriser::{About, Answer, Authoriser, Question, Renewal},
     external::{Answered, Inquiry},

@@ -18,6 +18,17 @@ pub struct FirstStart {
     pub password: String,
 }
 
+impl FirstStart {
+    /// Nothing at all: a definitions file says what there is.
+    pub fn nothing() -> Self {
+        Self {
+            vhost: String::new(),
+            user: String::new(),
+            password: String::new(),
+        }
+    }
+}
+
 impl Default for FirstStart {
     fn default() -> Self {
         Self {
@@ -30,6 +41,9 @@ impl Default for FirstStart {
 
 impl Broker {
     pub(crate) fn first_start(&self, first: &FirstStart) -> Result<(), Error> {
+        if first.vhost.is_empty() {
+            return Ok(());
+        }
         let vhost = VhostDefinition {
             name: first.vhost.clone(),
             description: "Default virtual host".to_owned(),

@@ -148,6 +148,11 @@ impl Exchange {
         *self.configuration.write() = Configuration { matched, alternate };
     }
 
+    /// Whether this binding ends here.
+    pub(crate) fn has_incoming(&self, key: &BindingKey) -> bool {
+        self.incoming.lock().find(key).is_some()
+    }
+
     /// How many bindings start here.
     pub fn binding_count(&self) -> usize {
         self.table.read().len()
@@ -164,6 +169,12 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
     ("amq.match", ExchangeKind::Headers, false),
     ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
 ];
+
+/// The type of the exchange of that name that every vhost has.
+pub(crate) fn predeclared(name: &str) -> Option<ExchangeKind> {
+    let found = PREDECLARED.iter().find(|(known, ..)| *known == name);
+    found.map(|(_, kind, _)| *kind)
+}
 
 impl Vhost {
     pub(super) fn predeclare(&self) {

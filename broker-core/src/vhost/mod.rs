@@ -36,7 +36,6 @@ use amqp_codec::{AMQPValue, FieldTable};
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
-pub(crate) use self::records::vhost_of;
 use self::topology::{Noted, Topology};
 pub use self::{
     bindings::BindingRequest,
@@ -50,6 +49,7 @@ pub use self::{
     routing::Route,
     transaction::{Outcome, Settlement, Transaction},
 };
+pub(crate) use self::{exchanges::predeclared, records::vhost_of};
 use crate::{
     Error,
     definitions::Definitions,
