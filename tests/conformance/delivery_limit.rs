@@ -31,14 +31,15 @@ fn counts(got: &Got) -> (Option<i64>, Option<i64>) {
     (count("x-acquired-count"), count("x-delivery-count"))
 }
 
-/// Before 4.0 RabbitMQ told the delivery count only.
+/// Before 4.0 RabbitMQ told the delivery count only, and told it from the first delivery on.
 #[track_caller]
 fn assert_counts(got: &Got, acquired: i64, delivered: i64) {
     let told = |count| (count > 0).then_some(count);
     let (their_acquired, their_delivered) = counts(got);
     assert_eq!(got.method.redelivered, acquired > 0);
-    assert_eq!(their_delivered, told(delivered));
+    assert_eq!(their_delivered.unwrap_or_default(), delivered);
     if !foreign_broker() {
+        assert_eq!(their_delivered, told(delivered));
         assert_eq!(their_acquired, told(acquired));
     }
 }

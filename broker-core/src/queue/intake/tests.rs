@@ -167,7 +167,8 @@ fn deliveries_of_a_storm(arguments: &QueueArguments, poisonous: usize, prefetch:
             } else {
                 consumed += 1;
                 order.push(number);
-                scene.state.settle([&entry].into_iter(), &mut scene.effects);
+                let settled = [&entry].into_iter();
+                scene.state.settle(settled, 0, &mut scene.effects);
             }
             scene.state.release(consumer, 1);
         }
