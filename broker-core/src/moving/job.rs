@@ -199,7 +199,7 @@ impl Mover<'_> {
             .move_messages(&job.source, lane, messages, now, &mut self.work);
         let ticket = self.work.ticket;
         let durable = wait_for(&*job.store, ticket, || job.tracker.is_cancelled());
-        job.source.forget_left(lane);
+        job.source.forget_left();
         if ticket == Ticket::NEVER {
             return Err(Stop::Cancelled);
         }

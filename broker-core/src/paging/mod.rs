@@ -32,6 +32,17 @@ pub trait Surroundings: Send + Sync {
     fn for_each_queue(&self, each: &mut dyn FnMut(&Arc<Queue>));
 }
 
+/// What a reader thread is to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Errand {
+    /// Load what comes next in a lane.
+    Load(u8),
+    /// Read what has expired in a lane.
+    ReadExpired(u8),
+    /// Look through the queue's backlog for what expires.
+    Scan,
+}
+
 /// The budget of a broker, and who pages in and out.
 pub struct Pager {
     /// In bytes, as [`cost`](crate::queue::page::cost) reckons.
@@ -137,16 +148,20 @@ impl Pager {
         self.evictor.wake(self);
     }
 
-    /// Loads what a lane of `queue` has on disk, on one of the reader threads. `now` is when that was asked for.
-    pub(crate) fn load(self: &Arc<Self>, queue: &Arc<Queue>, lane: u8, now: Millis) {
+    /// Has something of `queue` read, on one of the reader threads. `now` is when that was asked for.
+    pub(crate) fn request(self: &Arc<Self>, queue: &Arc<Queue>, errand: Errand, now: Millis) {
         let queue = Arc::clone(queue);
-        self.readers.request(self, Request { queue, lane, now });
+        self.readers.request(self, Request { queue, errand, now });
     }
 
-    fn run_load(&self, request: &Request, work: &mut Work) {
-        let Request { queue, lane, now } = request;
+    fn run(&self, request: &Request, work: &mut Work) {
+        let Request { queue, errand, now } = request;
         let now = *now;
-        queue.load(*lane, now, work);
+        match *errand {
+            Errand::Load(lane) => queue.load(lane, now, work),
+            Errand::ReadExpired(lane) => queue.expire_on_disk(lane, now, work),
+            Errand::Scan => queue.scan(now, work),
+        }
         if !work.dead.is_empty()
             && let Some(surroundings) = self.surroundings()
         {

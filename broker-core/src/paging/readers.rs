@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Pager;
+use super::{Errand, Pager};
 use crate::queue::{Millis, Queue, Work};
 
 /// Most threads: enough that a slow disk has some requests at a time, few beside those that serve connections.
@@ -22,11 +22,10 @@ const MOST_THREADS: usize = 4;
 /// How long a thread without work stays.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A load that a queue has asked for.
+/// What a queue has asked for.
 pub(super) struct Request {
     pub(super) queue: Arc<Queue>,
-    /// The lane that is to be loaded.
-    pub(super) lane: u8,
+    pub(super) errand: Errand,
     /// When it was asked for.
     pub(super) now: Millis,
 }
@@ -76,7 +75,7 @@ impl Readers {
             self.shared.line.lock().threads -= 1;
             // The caller waits instead, which is slow but right.
             while let Some(request) = self.shared.take() {
-                pager.run_load(&request, &mut Work::default());
+                pager.run(&request, &mut Work::default());
             }
         }
     }
@@ -107,7 +106,7 @@ impl Shared {
         let mut work = Work::default();
         while let Some(request) = self.next() {
             let Some(pager) = pager.upgrade() else { return };
-            pager.run_load(&request, &mut work);
+            pager.run(&request, &mut work);
         }
     }
 

@@ -59,6 +59,12 @@ impl Dying {
         line.busy.then(|| std::mem::take(&mut line.waiting))
     }
 
+    /// The store batch by which all that ever came have been taken on; `None` while somebody waits in the line.
+    pub(super) fn last_ticket(&self) -> Option<Ticket> {
+        let line = self.0.lock();
+        (line.gone == line.came).then_some(line.ticket)
+    }
+
     /// How many ever came into the line.
     pub(super) fn came(&self) -> u64 {
         self.0.lock().came

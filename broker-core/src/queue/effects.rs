@@ -42,6 +42,10 @@ pub struct Effects {
     pub dead: Vec<(Entry, DeadReason)>,
     /// Lanes whose first messages lie on disk and somebody waits for them: a reader thread is to load them.
     pub loads: Vec<u8>,
+    /// Lanes in which messages that lie on disk have expired: a reader thread is to read them.
+    pub read_expired: Vec<u8>,
+    /// A reader thread is to look through the backlog for messages that expire.
+    pub scan: bool,
     /// The queue is too long, and the messages that have to go lie on disk: the caller is to load them.
     pub excess: bool,
     /// Messages that the caller is to write to the spill.

@@ -53,6 +53,7 @@ impl QueueState {
                 lane,
                 ..Entry::new(position, message, now)
             };
+            self.expires |= entry.may_expire;
             self.lanes.change(lane, |lane| lane.push(entry));
         }
         self.end_run(now, effects);
@@ -111,6 +112,7 @@ impl QueueState {
 
     fn take_in(&mut self, entry: Entry) {
         self.count_publish(entry.stored);
+        self.expires |= entry.may_expire;
         self.lanes
             .change(entry.lane, |lane| lane.push_in_order(entry));
     }

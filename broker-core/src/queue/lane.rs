@@ -14,12 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    effects::Effects,
-    entry::{Entry, Millis, NEVER},
-    leaving::Leaving,
-    limits::Limits,
-    page::Pages,
-    row::Row,
+    effects::Effects, entry::Entry, expire::Expiring, leaving::Leaving, page::Pages, row::Row,
 };
 use crate::store::{Operation, Position, QueueId, Ticket};
 
@@ -60,6 +55,10 @@ pub struct Lane {
     pub(super) leaving: Leaving,
     /// The place of the message that was taken last, if it has come back so often that it gives way; else 0.
     gives_way: Position,
+    /// Places from here on are of messages that have entered and may have to be noted in `expiring`, if they stay.
+    pub(super) fresh: Position,
+    /// What is known of messages that expire by their own word, once one of them has stayed.
+    pub(super) expiring: Option<Box<Expiring>>,
 }
 
 impl Lane {
@@ -79,6 +78,8 @@ impl Lane {
             taken: 0,
             leaving: Leaving::default(),
             gives_way: 0,
+            fresh: Position::MAX,
+            expiring: None,
         }
     }
 
@@ -167,6 +168,7 @@ impl Lane {
 
     /// Puts a message at the end.
     pub(super) fn push(&mut self, entry: Entry) {
+        self.enters(&entry);
         let bytes = entry.message.body().len();
         self.ready_bytes += bytes;
         match &mut self.pages {
@@ -183,19 +185,27 @@ impl Lane {
     pub(super) fn push_in_order(&mut self, entry: Entry) {
         let bytes = entry.message.body().len();
         self.ready_bytes += bytes;
-        let row = match &mut self.pages {
-            None => &mut self.ready,
+        let row = match &self.pages {
+            None => &self.ready,
+            Some(pages) => &pages.tail,
+        };
+        match row.back() {
+            Some(last) if last.position > entry.position => self.note(&entry),
+            _ => self.enters(&entry),
+        }
+        match &mut self.pages {
+            None => self.ready.insert(entry),
             Some(pages) => {
                 pages.tail_bytes += bytes;
-                &mut pages.tail
+                pages.tail.insert(entry);
             }
-        };
-        row.insert(entry);
+        }
     }
 
     /// Brings a delivery back to its place.
     pub(super) fn put_back(&mut self, entry: Entry) {
         self.ready_bytes += entry.message.body().len();
+        self.note_returned(&entry);
         self.returned.insert(entry.position, entry);
     }
 
@@ -237,19 +247,10 @@ impl Lane {
 
     /// Takes the first message, unless it lies on disk.
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        let returned = self.next_returned();
-        let entry = match returned.and_then(|position| self.returned.remove(&position)) {
-            Some(entry) => entry,
-            None => {
-                let entry = self.ready.pop_front()?;
-                self.taken = self.taken.max(entry.position);
-                if let Some(pages) = &mut self.pages {
-                    pages.front_bytes -= entry.message.body().len();
-                }
-                entry
-            }
+        let entry = match self.next_returned() {
+            Some(position) => self.take_returned(position)?,
+            None => self.pop_ready()?,
         };
-        self.ready_bytes -= entry.message.body().len();
         self.gives_way = match entry.counts.acquired < PATIENCE {
             true => 0,
             false => entry.position,
@@ -257,23 +258,48 @@ impl Lane {
         Some(entry)
     }
 
-    /// When the message at the front expires, if there is one that does. If it lies on disk, the moment at which it has
-    /// to be looked at.
-    pub(super) fn next_expiry(&self, limits: &Limits) -> Option<Millis> {
-        let next = match self.front() {
-            Some(entry) => limits.expiry(entry),
-            None => self.loadable()?.expires(limits),
-        };
-        (next != NEVER).then_some(next)
+    /// Takes the first message of those that came back, whoever gives way.
+    pub(super) fn pop_returned(&mut self) -> Option<Entry> {
+        let position = *self.returned.keys().next()?;
+        self.take_returned(position)
+    }
+
+    fn take_returned(&mut self, position: Position) -> Option<Entry> {
+        let entry = self.returned.remove(&position)?;
+        self.ready_bytes -= entry.message.body().len();
+        self.forget_returned(&entry);
+        Some(entry)
+    }
+
+    /// Takes the first message of those that were never delivered, unless it lies on disk.
+    pub(super) fn pop_ready(&mut self) -> Option<Entry> {
+        let entry = self.ready.pop_front()?;
+        let bytes = entry.message.body().len();
+        self.taken = self.taken.max(entry.position);
+        self.ready_bytes -= bytes;
+        if let Some(pages) = &mut self.pages {
+            pages.front_bytes -= bytes;
+        }
+        if self.expiring.is_some() {
+            self.forget_stale_notes();
+        }
+        Some(entry)
     }
 
     /// Takes everything that waits out of the lane, and with `durable` out of the store. Its memory goes to `garbage`.
-    pub(super) fn purge(&mut self, durable: bool, effects: &mut Effects, garbage: &mut Garbage) {
+    /// `in_flight` says that messages of the queue are still on their way to a dead-letter exchange: their records stay.
+    pub(super) fn purge(
+        &mut self,
+        durable: bool,
+        in_flight: bool,
+        effects: &mut Effects,
+        garbage: &mut Garbage,
+    ) {
         let returned = self.returned.values();
         let settled = returned.filter_map(|entry| entry.settlement(self.queue));
         effects.operations.extend(settled);
         if durable {
-            self.settle_ready(effects);
+            self.settle_ready(in_flight, effects);
         }
         self.clear(garbage);
     }
@@ -285,17 +311,19 @@ impl Lane {
                 _ready: std::mem::take(&mut self.ready),
                 _returned: std::mem::take(&mut self.returned),
                 _pages: self.pages.take(),
+                _expiring: self.expiring.take(),
             });
         }
-        self.leaving.passed(Position::MAX);
+        self.forget_all_notes();
         self.epoch += 1;
         self.ready_bytes = 0;
     }
 
     /// Takes everything that was never delivered out of the store. Up to the latest place that was ever delivered,
     /// that is message by message (few came late to reserved places there); behind it everything waits here but what
-    /// is to take a reserved place, so it is one range and one more for each of those.
-    fn settle_ready(&mut self, effects: &mut Effects) {
+    /// is to take a reserved place, so it is one range and one more for each of those. What has left from the
+    /// middle and not yet from the store is spared too.
+    fn settle_ready(&mut self, in_flight: bool, effects: &mut Effects) {
         let taken = self.taken;
         let settled = self.ready.iter().take_while(|e| e.position <= taken);
         effects
@@ -316,7 +344,12 @@ impl Lane {
         if let Some(first) = self.ready.iter_from(from).next() {
             from = from.max(first.position);
         }
-        for &place in &self.reserved {
+        let mut spared: Vec<_> = self.reserved.iter().copied().collect();
+        if in_flight || self.leaving.is_settling() {
+            spared.extend(self.leaving.range(from, last));
+            spared.sort_unstable();
+        }
+        for place in spared {
             if (from..=last).contains(&place) {
                 range(from, place.saturating_sub(1));
                 from = place + 1;
@@ -344,4 +377,5 @@ struct Held {
     _ready: Row,
     _returned: BTreeMap<Position, Entry>,
     _pages: Option<Box<Pages>>,
+    _expiring: Option<Box<Expiring>>,
 }

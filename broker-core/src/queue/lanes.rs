@@ -9,9 +9,8 @@
 
 use super::{
     effects::Effects,
-    entry::{Entry, Millis},
+    entry::Entry,
     lane::{Garbage, Lane},
-    limits::Limits,
     occupied::Occupied,
     priorities::Priorities,
 };
@@ -199,17 +198,6 @@ impl Lanes {
         self.change(number, Lane::pop)
     }
 
-    /// The first message of the queue, `None` also when it lies on disk.
-    pub(super) fn front(&self) -> Option<&Entry> {
-        self.front_lane().front()
-    }
-
-    /// The earliest moment at which a lane has to be looked at because of what expires at its front.
-    pub(super) fn next_expiry(&self, limits: &Limits) -> Option<Millis> {
-        let lanes = self.occupied();
-        lanes.filter_map(|lane| lane.next_expiry(limits)).min()
-    }
-
     /// Messages that lie on disk only.
     pub(super) fn paged(&self) -> usize {
         self.occupied().map(Lane::paged).sum()
@@ -247,8 +235,14 @@ impl Lanes {
     }
 
     /// Takes everything that waits out of all lanes, and with `durable` out of the store.
-    pub(super) fn purge(&mut self, durable: bool, effects: &mut Effects, garbage: &mut Garbage) {
-        self.change_all(|lane| lane.purge(durable, effects, garbage));
+    pub(super) fn purge(
+        &mut self,
+        durable: bool,
+        in_flight: bool,
+        effects: &mut Effects,
+        garbage: &mut Garbage,
+    ) {
+        self.change_all(|lane| lane.purge(durable, in_flight, effects, garbage));
     }
 
     /// Forgets everything that waits.

@@ -1,18 +1,20 @@
-//! Messages that leave a queue from the middle, because an operator moves them.
+//! Messages that leave a queue from the middle: an operator moves them, or they expire before others.
 //!
 //! Consumers take messages from the front, so what lies on disk only was never delivered and a page holds all of its
-//! range. A message that is moved leaves a gap in that range. Its record stays in the store until the batch is written
-//! that moves it, and in a block of the spill for good; so the lane remembers what has left as long as a page that is
-//! read might bring it back.
+//! range. A message that leaves from the middle makes a gap in that range. Its record stays in the store until the batch
+//! is written that settles it, and in a block of the spill for good; so the lane remembers what has left as long as a
+//! page might bring it back. That costs a bit for each place.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Places, Queue, Work,
     entry::{Entry, Millis},
     lane::Lane,
     page::{Loaded, Page},
+    places::PlaceSet,
     row::Row,
+    state::QueueState,
 };
 use crate::{
     message::Message,
@@ -21,62 +23,59 @@ use crate::{
 
 /// The places of a lane whose messages have left and may still be read.
 #[derive(Debug, Default)]
-pub(super) struct Leaving(BTreeMap<Position, Trace>);
-
-/// Where a message that has left can still be read.
-#[derive(Debug)]
-struct Trace {
-    /// In a block of the spill, until the queue has come past it.
-    in_block: bool,
-    /// In the store, until this batch is written; `None` as long as there is no batch.
-    settled: Option<Ticket>,
+pub(super) struct Leaving {
+    left: PlaceSet,
+    /// Some of them are in blocks of the spill.
+    in_blocks: bool,
+    /// How many were taken out whose batch is not made yet.
+    unsettled: usize,
+    /// The last batch that settles some of them.
+    settled: Ticket,
 }
 
 impl Leaving {
     /// Whether the message of this place has left.
     pub(super) fn contains(&self, position: Position) -> bool {
-        self.0.contains_key(&position)
+        self.left.contains(position)
     }
 
-    /// Notes a message that is taken out now.
-    fn add(&mut self, entry: &Entry, in_block: bool) {
-        let settled = (!entry.stored).then_some(Ticket::NONE);
-        if in_block || settled.is_none() {
-            let trace = Trace { in_block, settled };
-            self.0.insert(entry.position, trace);
+    /// Notes a message that leaves now.
+    pub(super) fn add(&mut self, entry: &Entry, in_block: bool) {
+        if in_block || entry.stored {
+            self.left.insert(entry.position);
+            self.in_blocks |= in_block;
         }
     }
 
-    /// Notes the batch that settles messages which were taken out.
-    fn settled(&mut self, positions: impl Iterator<Item = Position>, ticket: Ticket) {
-        for position in positions {
-            if let Some(trace) = self.0.get_mut(&position) {
-                trace.settled = Some(trace.settled.unwrap_or(ticket));
-            }
-        }
+    /// Notes the batch that settles `count` messages which were taken out.
+    fn settled(&mut self, count: usize, ticket: Ticket) {
+        self.unsettled = self.unsettled.saturating_sub(count);
+        self.settled = self.settled.max(ticket);
     }
 
-    /// Forgets what cannot be read any more.
-    fn forget(&mut self, durable: Ticket) -> bool {
-        let before = self.0.len();
-        self.0.retain(|_, trace| {
-            let written = trace.settled.is_some_and(|ticket| ticket <= durable);
-            trace.in_block || !written
-        });
-        self.0.len() < before
+    /// Whether there are messages that have left the queue and not yet the store.
+    pub(super) fn is_settling(&self) -> bool {
+        self.unsettled > 0
     }
 
-    /// The queue has come past the blocks up to this place, for [`Position::MAX`] past all of them.
+    /// Whether nothing that has left can be read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// The places from `from` to `to`.
+    pub(super) fn range(&self, from: Position, to: Position) -> impl Iterator<Item = Position> {
+        self.left.range(from, to)
+    }
+
+    /// Nothing at or before this place can be read any more.
     pub(super) fn passed(&mut self, last: Position) {
-        let passed = self.0.range_mut(..=last);
-        passed.for_each(|(_, trace)| trace.in_block = false);
-        self.0
-            .retain(|_, trace| trace.in_block || trace.settled != Some(Ticket::NONE));
+        self.left.forget_before(last.saturating_add(1));
     }
 
     /// Takes out of what was read whatever has left.
     pub(super) fn take_out_of(&self, loaded: &mut Loaded) {
-        if !self.0.is_empty() {
+        if !self.left.is_empty() {
             loaded.retain(|entry| !self.contains(entry.position));
         }
     }
@@ -99,7 +98,10 @@ impl Lane {
         let mut rest = Vec::with_capacity(wanted.len());
         for entry in wanted {
             match self.returned.remove(&entry.position) {
-                Some(entry) => out.entries.push(entry),
+                Some(entry) => {
+                    self.forget_returned(&entry);
+                    out.entries.push(entry);
+                }
                 None if self.leaving.contains(entry.position) => {}
                 None => rest.push(entry),
             }
@@ -117,6 +119,8 @@ impl Lane {
             self.leaving.add(entry, false);
         }
         self.take_out_of_pages(rest, &mut out);
+        self.leaving.unsettled += out.entries.len();
+        self.forget_stale_notes();
         out.entries.sort_unstable_by_key(|entry| entry.position);
         out
     }
@@ -139,16 +143,55 @@ impl Lane {
         self.epoch += 1;
     }
 
-    /// Notes the batch that settles messages which [`Self::take_out`] has given.
-    pub(super) fn settled(&mut self, positions: impl Iterator<Item = Position>, ticket: Ticket) {
-        self.leaving.settled(positions, ticket);
+    /// Takes one message that was read out of its page.
+    pub(super) fn take_from_page(&mut self, entry: &Entry) -> Option<Page> {
+        let gap = self.pages.as_mut()?.take_out(entry)?;
+        self.ready_bytes -= gap.bytes;
+        self.leaving.add(entry, gap.in_block);
+        if !gap.empty {
+            return None;
+        }
+        let mut removed = Vec::new();
+        let pages = self.pages.as_mut()?;
+        pages.remove_empty(&mut removed);
+        if pages.is_empty() {
+            self.join_tail();
+        }
+        self.epoch += 1;
+        self.forget_stale_notes();
+        removed.pop()
+    }
+
+    /// Notes the batch that settles `count` messages which [`Self::take_out`] has given.
+    pub(super) fn settled(&mut self, count: usize, ticket: Ticket) {
+        self.leaving.settled(count, ticket);
     }
 
     /// Forgets what has left and cannot be read any more, when the store's last durable ticket is `durable`.
     pub(super) fn forget_left(&mut self, durable: Ticket) {
-        if self.leaving.forget(durable) {
+        let leaving = &mut self.leaving;
+        if leaving.left.is_empty() || leaving.is_settling() || leaving.settled > durable {
+            return;
+        }
+        if self.pages.is_some() {
+            if leaving.in_blocks {
+                return;
+            }
             // What is being read now may have been read before.
             self.epoch += 1;
+        }
+        leaving.left = PlaceSet::default();
+        leaving.in_blocks = false;
+    }
+}
+
+impl QueueState {
+    /// Forgets what has left from the middle of the queue and cannot be read any more. `buried` is the batch with which
+    /// the last dead letter has left, and `durable` the store's last durable ticket.
+    pub(super) fn forget_left(&mut self, buried: Ticket, durable: Ticket) {
+        if self.settled.max(buried) <= durable {
+            self.lanes
+                .for_each_occupied(|lane| lane.forget_left(durable));
         }
     }
 }
@@ -165,22 +208,26 @@ impl Queue {
     ) -> Vec<Entry> {
         let out = self.change(now, work, |state, _effects| match state.is_deleted() {
             true => TakenOut::default(),
-            false => state.lanes.change(lane, |lane| lane.take_out(wanted)),
+            false => {
+                state.expires = true;
+                state.lanes.change(lane, |lane| lane.take_out(wanted))
+            }
         });
         out.entries
     }
 
     /// Notes that messages which were taken out are settled by the batch `ticket` or an earlier one.
     pub(crate) fn note_left(&self, lane: u8, left: &[Entry], ticket: Ticket) {
-        let positions = left.iter().map(|entry| entry.position);
         let mut state = self.state.lock();
-        state.lanes.get_mut(lane).settled(positions, ticket);
+        state.lanes.get_mut(lane).settled(left.len(), ticket);
     }
 
-    /// Forgets what has left and cannot be read any more.
-    pub(crate) fn forget_left(&self, lane: u8) {
-        let durable = self.store.durable();
-        self.state.lock().lanes.get_mut(lane).forget_left(durable);
+    /// Forgets what has left from the middle and cannot be read any more.
+    pub(crate) fn forget_left(&self) {
+        let mut state = self.state.lock();
+        if let Some(buried) = self.dying.last_ticket() {
+            state.forget_left(buried, self.store.durable());
+        }
     }
 
     /// Whether a message has expired and only waits to come to the front.

@@ -39,16 +39,18 @@ impl Limits {
     /// When a message expires: the lower of the queue's and its own time to live counts
     /// (<https://www.rabbitmq.com/docs/ttl>).
     pub fn expiry(&self, entry: &Entry) -> Millis {
-        self.earliest(entry.entered, own_expiry(entry))
+        let both = self.end(entry.entered).into_iter().chain(own_expiry(entry));
+        both.min().unwrap_or(NEVER)
     }
 
-    /// The earliest moment at which one of several messages expires: the first of them entered at `entered`, and
-    /// `own_expiry` is the earliest that they say themselves.
-    pub fn earliest(&self, entered: Millis, own_expiry: Millis) -> Millis {
-        let ttl = self.message_ttl;
-        ttl.map_or(own_expiry, |ttl| {
-            entered.saturating_add(ttl).min(own_expiry)
-        })
+    /// When the queue's time to live ends for a message that has entered at `entered`.
+    pub fn end(&self, entered: Millis) -> Option<Millis> {
+        self.message_ttl.map(|ttl| entered.saturating_add(ttl))
+    }
+
+    /// Whether the queue has a time to live.
+    pub fn has_ttl(&self) -> bool {
+        self.message_ttl.is_some()
     }
 
     /// Whether there is any length limit.
@@ -82,13 +84,12 @@ impl Limits {
     }
 }
 
-/// When a message expires by its own word, or [`NEVER`].
-pub fn own_expiry(entry: &Entry) -> Millis {
+/// When a message expires by its own word, if it does.
+pub fn own_expiry(entry: &Entry) -> Option<Millis> {
     if !entry.may_expire {
-        return NEVER;
+        return None;
     }
-    let ttl = own_ttl(&entry.message);
-    ttl.map_or(NEVER, |ttl| entry.entered.saturating_add(ttl))
+    own_ttl(&entry.message).map(|ttl| entry.entered.saturating_add(ttl))
 }
 
 /// A message's own `expiration`, in milliseconds. The protocol layer has refused what is no number.

@@ -41,6 +41,7 @@ impl Queue {
         work: &mut Work,
     ) -> Result<Option<(Entry, usize)>, Error> {
         self.used();
+        self.catch_up(now, work);
         let mut got = self.change(now, work, |state, effects| get(state, no_ack, now, effects));
         loop {
             match got {

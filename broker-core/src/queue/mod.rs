@@ -16,6 +16,9 @@ mod delivery_counts;
 mod dying;
 pub mod effects;
 pub mod entry;
+mod expirations;
+mod expire;
+mod expire_paged;
 pub mod expiries;
 mod idle;
 pub mod incoming_bindings;
@@ -32,6 +35,7 @@ pub mod page_in;
 pub mod page_out;
 mod pausing;
 pub mod peek;
+mod places;
 pub mod priorities;
 mod row;
 pub mod state;
@@ -71,7 +75,7 @@ use self::{
 pub(crate) use self::{dead_letters::Undeliverable, delivered::BCC};
 use crate::{
     message::Message,
-    paging::Pager,
+    paging::{Errand, Pager},
     policy::Matched,
     statistics::QueueStatistics,
     store::{MessageStore, Operation, QueueId, Ticket},
@@ -220,7 +224,8 @@ impl Queue {
         self.state.lock().counts()
     }
 
-    /// Takes over at start what the store holds. Nothing is read before somebody wants it.
+    /// Takes over at start what the store holds. Nothing is read before somebody wants it, or it may expire: then the
+    /// reader threads look when.
     ///
     /// # Errors
     /// The store's.
@@ -235,7 +240,7 @@ impl Queue {
         }
         let state = self.state.lock();
         // The broker may have ended after a message came in and before another one made room for it.
-        let alarm = match state.limits.length_limited() {
+        let alarm = match state.limits.length_limited() || state.unscanned().is_some() {
             true => Some(0),
             false => state.next_expiry(),
         };
@@ -457,10 +462,11 @@ impl Queue {
     /// Drops all ready messages; says how many.
     pub fn purge(self: &Arc<Self>, now: Millis, work: &mut Work) -> usize {
         let mut garbage = Garbage::default();
-        self.expire_pages(now, work);
+        self.expire_all(now, work);
         self.change(now, work, |state, effects| {
             state.expire(now, effects);
-            state.purge(effects, &mut garbage)
+            let in_flight = !effects.dead.is_empty() || self.dying.last_ticket().is_none();
+            state.purge(in_flight, effects, &mut garbage)
         })
     }
 
@@ -489,35 +495,6 @@ impl Queue {
         }
     }
 
-    /// Runs what expired when the alarm for `at` has come ([`Expiries::take_due`]), and says whether the queue itself
-    /// has to go. An alarm that the queue does not wait for any more does nothing: it would set another alarm beside the
-    /// one that the queue waits for.
-    pub(crate) fn expire(self: &Arc<Self>, at: Millis, now: Millis, work: &mut Work) -> bool {
-        // Acquire, with the release in `schedule`: whoever relied on this alarm changed the state before, and that change
-        // has to be seen here.
-        let awaited =
-            self.scheduled
-                .compare_exchange(at, NEVER, Ordering::AcqRel, Ordering::Relaxed);
-        if awaited.is_err() {
-            return false;
-        }
-        let in_use = self.change(now, work, |state, effects| {
-            // Deliveries may have been let go on meanwhile.
-            state.dispatch(now, effects);
-            state.drop_excess(effects);
-            state.leave_excess(effects);
-            state.consumer_count() > 0
-        });
-        match self.idle.due(now) {
-            Some(due) if !in_use && due <= now => true,
-            Some(due) if !in_use => {
-                self.schedule(due);
-                false
-            }
-            _ => false,
-        }
-    }
-
     /// Changes the state under the lock, appends the records to the store before the lock is released, and passes the
     /// other effects on.
     fn change<R>(
@@ -530,6 +507,7 @@ impl Queue {
         let result = change(&mut state, &mut work.effects);
         if !work.effects.operations.is_empty() {
             let ticket = self.store.append(&mut work.effects.operations);
+            state.note_settled(ticket);
             work.ticket = work.ticket.max(ticket);
         }
         let expiry = state.next_expiry();
@@ -549,7 +527,13 @@ impl Queue {
             self.pager.relieve();
         }
         for lane in work.effects.loads.drain(..) {
-            self.pager.load(self, lane, now);
+            self.pager.request(self, Errand::Load(lane), now);
+        }
+        for lane in work.effects.read_expired.drain(..) {
+            self.pager.request(self, Errand::ReadExpired(lane), now);
+        }
+        if std::mem::take(&mut work.effects.scan) {
+            self.pager.request(self, Errand::Scan, now);
         }
         if died && !work.dead.last().is_some_and(|it| Arc::ptr_eq(it, self)) {
             work.dead.push(Arc::clone(self));

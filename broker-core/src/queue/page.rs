@@ -1,7 +1,7 @@
 //! The part of a queue that lies on disk only.
 //!
 //! A page stands for a run of neighbouring messages: how many there are, how long their bodies are, when the first of
-//! them may expire, and where they can be read. Stored messages are read back from the message store, so pages of them
+//! them entered, and where they can be read. What of it expires by its own word is noted beside it (`expire_paged.rs`). Stored messages are read back from the message store, so pages of them
 //! join, and a backlog of millions is one page. Transient messages (and mixtures) are written to the
 //! [spill](crate::spill), a block for each page.
 
@@ -10,7 +10,6 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     delivery_counts::DeliveryCounts,
     entry::{Entry, Millis, NEVER},
-    limits::{Limits, own_expiry},
     row::Row,
 };
 use crate::{
@@ -51,8 +50,6 @@ pub struct Page {
     pub bytes: usize,
     /// When the first of them entered, or an earlier moment.
     pub oldest: Millis,
-    /// The earliest moment at which one of them expires by its own word, or an earlier moment; [`NEVER`] if none does.
-    pub own_expiry: Millis,
     /// Where they are.
     pub source: Source,
 }
@@ -66,12 +63,6 @@ impl Page {
             count: backlog.count,
             bytes: backlog.bytes,
             oldest: backlog.oldest,
-            // Nobody knows what they say: it may be that they expire at once.
-            own_expiry: if backlog.may_expire {
-                backlog.oldest
-            } else {
-                NEVER
-            },
             source: Source::Store,
         }
     }
@@ -84,7 +75,6 @@ impl Page {
             count: 0,
             bytes: 0,
             oldest: NEVER,
-            own_expiry: NEVER,
             source: Source::Store,
         };
         for entry in entries {
@@ -93,7 +83,6 @@ impl Page {
             page.count += 1;
             page.bytes += entry.message.body().len();
             page.oldest = page.oldest.min(entry.entered);
-            page.own_expiry = page.own_expiry.min(own_expiry(entry));
         }
         page
     }
@@ -107,13 +96,7 @@ impl Page {
         self.count += next.count;
         self.bytes += next.bytes;
         self.oldest = self.oldest.min(next.oldest);
-        self.own_expiry = self.own_expiry.min(next.own_expiry);
         None
-    }
-
-    /// The earliest moment at which one of its messages may expire, or [`NEVER`].
-    pub fn expires(&self, limits: &Limits) -> Millis {
-        limits.earliest(self.oldest, self.own_expiry)
     }
 
     fn held(&self) -> usize {
@@ -193,7 +176,12 @@ impl Pages {
         self.bytes -= bytes;
         self.held -= held - page.held();
         let in_block = !matches!(page.source, Source::Store);
-        Some(Gap { bytes, in_block })
+        let empty = page.count == 0;
+        Some(Gap {
+            bytes,
+            in_block,
+            empty,
+        })
     }
 
     /// Moves pages of which nothing is left to `garbage`.
@@ -320,6 +308,8 @@ pub struct Gap {
     pub bytes: usize,
     /// Whether it can still be read in a block of the spill.
     pub in_block: bool,
+    /// Whether nothing is left of its page.
+    pub empty: bool,
 }
 
 impl Loaded {
@@ -427,7 +417,7 @@ impl Load {
 }
 
 /// A stored message as it was before the queue forgot it.
-fn restored(stored: StoredMessage) -> Entry {
+pub(super) fn restored(stored: StoredMessage) -> Entry {
     Entry {
         counts: DeliveryCounts::from_bits(stored.delivery_count),
         stored: true,

@@ -29,6 +29,9 @@ impl Lane {
     /// Takes over at start what the store holds, without reading it.
     pub(super) fn recover(&mut self, backlog: &Backlog) {
         self.begin_behind(backlog.last);
+        if backlog.may_expire {
+            self.begin_scan(backlog.first, backlog.last);
+        }
         let page = Page::of_backlog(backlog);
         self.ready_bytes += page.bytes;
         let pages = self.pages.get_or_insert_default();
@@ -64,7 +67,8 @@ impl Lane {
     /// Whether the front lies on disk and may have expired.
     pub(super) fn page_expires(&self, limits: &Limits, now: Millis) -> bool {
         let first = self.pages.as_ref().and_then(|pages| pages.first());
-        self.front().is_none() && first.is_some_and(|page| page.expires(limits) <= now)
+        self.front().is_none()
+            && first.is_some_and(|page| limits.end(page.oldest).is_some_and(|end| end <= now))
     }
 
     /// What to read next. `None` when nothing lies on disk.
@@ -98,10 +102,11 @@ impl Lane {
             return;
         }
         self.leaving.take_out_of(loaded);
+        self.look_through(loaded);
+        let Some(pages) = &mut self.pages else { return };
         let Some(difference) = pages.take_loaded(loaded) else {
             return;
         };
-        self.leaving.passed(loaded.reached());
         self.epoch += 1;
         self.ready_bytes = self.ready_bytes.saturating_add_signed(difference);
         self.ready.extend(loaded.entries.drain(..));
@@ -153,6 +158,7 @@ impl QueueState {
 
     /// Takes over at start what the store holds of a lane, without reading it.
     pub fn recover(&mut self, lane: u8, backlog: &Backlog) {
+        self.expires |= backlog.may_expire;
         self.lanes.change(lane, |lane| lane.recover(backlog));
     }
 

@@ -89,6 +89,8 @@ enum Step {
     /// A policy sets another time to live.
     SetTtl(Option<u64>),
     Restart,
+    Slow(bool),
+    Hinder(bool),
 }
 
 /// A priority; those above [`HIGHEST`] count as it.
@@ -143,6 +145,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..TTL).prop_map(Step::Pass),
         1 => prop::option::of(0..2 * TTL).prop_map(Step::SetTtl),
         1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Slow),
+        1 => any::<bool>().prop_map(Step::Hinder),
     ]
 }
 
@@ -214,27 +218,11 @@ impl Model {
         all.map(|known| known.body.len()).sum()
     }
 
-    /// Whatever is at the front of a lane goes when its time has come.
+    /// Whatever has expired goes, wherever it is.
     fn expire(&mut self, now: Millis, ttl: Option<u64>) {
-        for lane in 0..=HIGHEST {
-            let of_lane = |row: &BTreeMap<Place, Known>| {
-                let first = row.range((Reverse(lane), 0)..).next();
-                first
-                    .map(|(place, _)| *place)
-                    .filter(|place| place.0.0 == lane)
-            };
-            loop {
-                let (row, place) = match (of_lane(&self.returned), of_lane(&self.ready)) {
-                    (Some(place), _) => (&mut self.returned, place),
-                    (None, Some(place)) => (&mut self.ready, place),
-                    (None, None) => break,
-                };
-                if !row[&place].has_expired(now, ttl) {
-                    break;
-                }
-                row.remove(&place);
-            }
-        }
+        let lives = |_: &Place, known: &mut Known| !known.has_expired(now, ttl);
+        self.ready.retain(lives);
+        self.returned.retain(lives);
     }
 }
 
@@ -254,6 +242,11 @@ struct Scene {
     published: usize,
     now: Millis,
     effects: Effects,
+    /// Settlements take their time until the store knows them.
+    slow: bool,
+    settling: Vec<Operation>,
+    /// Whenever something is read because it has expired, the next page is loaded meanwhile.
+    hinder: bool,
 }
 
 fn new_state(arguments: &QueueArguments) -> QueueState {
@@ -280,6 +273,9 @@ impl Scene {
             published: 0,
             now: 1_000,
             effects: Effects::default(),
+            slow: false,
+            settling: Vec::new(),
+            hinder: false,
         }
     }
 
@@ -370,12 +366,52 @@ impl Scene {
         self.state.dispatch(self.now, &mut self.effects);
     }
 
+    fn append(&mut self) {
+        if self.slow {
+            let settles = |operation: &mut Operation| matches!(operation, Operation::Settle { .. });
+            let settling = self.effects.operations.extract_if(.., settles);
+            self.settling.extend(settling);
+        } else {
+            self.store.append(&mut self.settling);
+        }
+        self.store.append(&mut self.effects.operations);
+    }
+
+    fn load_meanwhile(&mut self) {
+        if self.hinder && self.state.next_load(None).unwrap().is_some() {
+            self.load(None);
+            self.append();
+        }
+    }
+
+    fn read_expired(&mut self, lane: u8) {
+        let Some(expired) = self.state.expired_on_disk(lane) else {
+            return;
+        };
+        let read = expired.read(&self.store).unwrap();
+        self.load_meanwhile();
+        let effects = &mut self.effects;
+        self.state.expire_read(&expired, read, effects);
+        self.state.dispatch(self.now, effects);
+    }
+
     /// What the queue's surroundings do after each change.
     fn settle(&mut self) {
         loop {
-            self.store.append(&mut self.effects.operations);
+            self.append();
             self.effects.forgotten.clear();
             self.effects.loads.clear();
+            if let Some(lane) = self.effects.read_expired.pop() {
+                self.read_expired(lane);
+                continue;
+            }
+            if let Some(rest) = self.state.unscanned() {
+                let seen = rest.read(&self.store, CHUNK).unwrap();
+                self.load_meanwhile();
+                self.state.scanned(seen);
+                self.state.dispatch(self.now, &mut self.effects);
+                continue;
+            }
             let excess = std::mem::take(&mut self.effects.excess);
             let expires = self.state.page_expires(self.now);
             match (excess, expires) {
@@ -485,6 +521,7 @@ impl Scene {
                     .is_some()
             })
             .collect();
+        self.state.expires = true;
         let out = self.state.lanes.change(lane, |lane| lane.take_out(seen));
         assert_eq!(
             out.entries.iter().map(place_of).collect::<Vec<_>>(),
@@ -497,10 +534,10 @@ impl Scene {
         if let Some((lane, left)) = self.leaving.pop_front() {
             let mut batch: Vec<_> = left.iter().filter_map(|it| it.settlement(ID)).collect();
             let ticket = self.store.append(&mut batch);
-            let positions = left.iter().map(|entry| entry.position);
-            let lane = self.state.lanes.get_mut(lane);
-            lane.settled(positions, ticket);
-            lane.forget_left(self.store.durable());
+            self.state.lanes.get_mut(lane).settled(left.len(), ticket);
+            if self.settling.is_empty() {
+                self.state.forget_left(Ticket::NONE, self.store.durable());
+            }
         }
     }
 
@@ -518,7 +555,8 @@ impl Scene {
         });
         let (late, lanes) = (late.count(), self.lanes().count());
         let before = self.effects.operations.len();
-        let count = self.state.purge(&mut self.effects, &mut Garbage::default());
+        let garbage = &mut Garbage::default();
+        let count = self.state.purge(false, &mut self.effects, garbage);
         let records = self.effects.operations.len() - before;
         assert!(
             records <= lanes + reserved + returned + late,
@@ -538,6 +576,7 @@ impl Scene {
         while !self.reserved.is_empty() {
             self.insert();
         }
+        self.slow = false;
         self.settle();
         while !self.leaving.is_empty() {
             self.left();
@@ -657,6 +696,8 @@ impl Scene {
                 self.state.set_limits(Limits::new(&self.arguments));
             }
             Step::Restart => self.restart(),
+            Step::Slow(slow) => self.slow = slow,
+            Step::Hinder(hinder) => self.hinder = hinder,
             Step::Ack(_) | Step::Requeue(_) | Step::Write | Step::Deliver(_) => {}
             Step::TakeOut { .. } => {}
         }
@@ -698,7 +739,20 @@ impl Scene {
             )
             .collect();
         places.sort_unstable();
-        assert_eq!(self.store_places(), places);
+        let mut stored = self.store_places();
+        stored.retain(|place| !self.settles(place));
+        assert_eq!(stored, places);
+    }
+
+    /// Whether the store will hear that the message at this place has left.
+    fn settles(&self, place: &Place) -> bool {
+        let settles = |operation: &Operation| match operation {
+            Operation::Settle {
+                queue, position, ..
+            } => *queue == ID.lane(place.0.0) && *position == place.1,
+            _ => false,
+        };
+        self.settling.iter().any(settles)
     }
 }
 

@@ -12,7 +12,8 @@ use super::{
     delivery_counts::Requeued,
     effects::{DeadReason, Effects},
     entry::{Entry, Millis},
-    lane::{Garbage, Lane},
+    expire::SLICE,
+    lane::Garbage,
     lanes::{Lanes, Places},
     latency::{Run, Times},
     limits::Limits,
@@ -41,6 +42,12 @@ pub struct QueueState {
     pub(super) consumers: Consumers,
     /// Bytes of messages that are loaded at once.
     pub(super) chunk: usize,
+    /// Messages with an expiration of their own may wait, or some have left from the middle.
+    pub(super) expires: bool,
+    /// More has expired than could be handled in one go.
+    pub(super) overdue: bool,
+    /// The last batch of the store that may have settled what has expired in the middle.
+    pub(super) settled: Ticket,
     /// Set once the queue was deleted: late publishes and requeues are dropped.
     pub(super) deleted: bool,
     /// An operator has stopped deliveries.
@@ -68,6 +75,9 @@ impl QueueState {
             counters: Counts::default(),
             consumers: Consumers::default(),
             chunk,
+            expires: false,
+            overdue: false,
+            settled: Ticket::NONE,
             deleted: false,
             paused: false,
             times: None,
@@ -168,17 +178,25 @@ impl QueueState {
 
     /// Hands ready messages to consumers until either runs out.
     pub fn dispatch(&mut self, now: Millis, effects: &mut Effects) {
-        if self.consumers.is_empty() || self.paused {
-            self.expire(now, effects);
-            return;
+        let delivers = !self.consumers.is_empty() && !self.paused;
+        let delivered = delivers && self.deliver(now, effects);
+        self.note_fresh();
+        self.expire(now, effects);
+        self.prune_notes();
+        if delivers {
+            self.read_ahead(delivered, effects);
         }
-        let mut delivered = false;
+    }
+
+    fn deliver(&mut self, now: Millis, effects: &mut Effects) -> bool {
+        // What expires at this very moment may still go to a consumer that waits: a time to live of 0 means now or
+        // never (<https://www.rabbitmq.com/docs/ttl>).
+        self.expire_before(now, effects);
+        let (mut delivered, mut expired) = (false, SLICE);
         let mut times = Run::default();
         loop {
             self.consumers.begin();
-            // What expires at this very moment may still go to a consumer that waits: a time to live of 0 means now or
-            // never (<https://www.rabbitmq.com/docs/ttl>).
-            while self.expire_before(now, effects) {
+            while self.live_front(now, &mut expired, effects) {
                 let Some(offer) = self.consumers.offer() else {
                     break;
                 };
@@ -211,62 +229,15 @@ impl QueueState {
             }
         }
         self.note_delivered(&times, now);
-        self.expire(now, effects);
-        self.read_ahead(delivered, effects);
-    }
-
-    /// Drops or dead-letters what has expired at the front of each lane. Returns whether a live message is at the front
-    /// of the queue.
-    pub fn expire(&mut self, now: Millis, effects: &mut Effects) -> bool {
-        let live = self.expire_before(now.saturating_add(1), effects);
-        let mut lane = self.lanes.front_number();
-        while let Some(lower) = self.lanes.occupied_below(lane) {
-            self.expire_in_lane(lower, now, effects);
-            lane = lower;
-        }
-        if let Some(lane) = self.page_expires(now) {
-            self.ask_for_load(lane, effects);
-        }
-        live
-    }
-
-    fn expire_before(&mut self, limit: Millis, effects: &mut Effects) -> bool {
-        loop {
-            let Some(front) = self.lanes.front() else {
-                return false;
-            };
-            if self.limits.expiry(front) >= limit {
-                return true;
-            }
-            let Some(entry) = self.lanes.pop() else {
-                return false;
-            };
-            self.bury(entry, DeadReason::Expired, effects);
-        }
-    }
-
-    fn expire_in_lane(&mut self, lane: u8, now: Millis, effects: &mut Effects) {
-        let due = |entry: &Entry, limits: &Limits| limits.expiry(entry) <= now;
-        while let Some(front) = self.lanes.get(lane).and_then(Lane::front)
-            && due(front, &self.limits)
-        {
-            let Some(entry) = self.lanes.change(lane, Lane::pop) else {
-                return;
-            };
-            self.bury(entry, DeadReason::Expired, effects);
-        }
-    }
-
-    /// When the first message expires at the front of a lane, if there is one that does. If it lies on disk, the moment
-    /// at which it has to be looked at.
-    pub fn next_expiry(&self) -> Option<Millis> {
-        self.lanes.next_expiry(&self.limits)
+        delivered
     }
 
     /// Takes the first message for `basic.get`, and counts it as unacknowledged unless `no_ack`. `None` also when it
     /// lies on disk ([`Self::next_load`]).
     pub fn get(&mut self, no_ack: bool, now: Millis, effects: &mut Effects) -> Option<Entry> {
         self.expire(now, effects);
+        let mut all = usize::MAX;
+        self.live_front(now.saturating_add(1), &mut all, effects);
         let mut entry = self.lanes.pop()?;
         if no_ack {
             effects.operations.extend(entry.settlement(self.id));
@@ -357,10 +328,15 @@ impl QueueState {
     }
 
     /// Drops all ready messages and says how many there were. Their memory goes to `garbage`, so that it is given back
-    /// after the lock.
-    pub fn purge(&mut self, effects: &mut Effects, garbage: &mut Garbage) -> usize {
+    /// after the lock. `in_flight` says that messages of the queue are still on their way to a dead-letter exchange.
+    pub fn purge(
+        &mut self,
+        in_flight: bool,
+        effects: &mut Effects,
+        garbage: &mut Garbage,
+    ) -> usize {
         let count = self.ready_count();
-        self.lanes.purge(self.durable, effects, garbage);
+        self.lanes.purge(self.durable, in_flight, effects, garbage);
         count
     }
 
@@ -390,6 +366,7 @@ impl QueueState {
 
     fn put_back(&mut self, entry: Entry) {
         if !self.deleted {
+            self.expires |= entry.may_expire;
             self.lanes.change(entry.lane, |lane| lane.put_back(entry));
         }
     }

@@ -139,7 +139,7 @@ fn purge_of_messages_in_order_is_one_range_again_once_disorder_is_gone() {
     publish(&queue, "fourth place");
     let mut effects = Effects::default();
     let mut state = queue.state.lock();
-    assert_eq!(state.purge(&mut effects, &mut Garbage::default()), 2);
+    assert_eq!(state.purge(false, &mut effects, &mut Garbage::default()), 2);
     let operations = effects.operations;
     assert!(
         matches!(
