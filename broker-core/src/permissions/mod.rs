@@ -24,13 +24,13 @@ use crate::{
     users::IMPERSONATOR,
 };
 
-pub(crate) use self::{
-    cache::AccessCache,
-    grants::{check_pattern, check_topic_pattern},
-};
 pub use self::{
     authoriser::{About, Answer, Authoriser, Question, Renewal},
     external::{Answered, Inquiry},
+};
+pub(crate) use self::{
+    cache::AccessCache,
+    grants::{check_pattern, check_topic_pattern},
 };
 use self::{external::External, names::Names, topic::TopicNames};
 

@@ -10,8 +10,9 @@ use super::{
     QueueState,
     effects::{DeadReason, Effects},
     entry::{Entry, Millis},
+    lanes::Place,
 };
-use crate::{message::Message, store::Position};
+use crate::message::Message;
 
 /// What is known while a run of messages enters. To be ended by [`QueueState::end_run`].
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ impl QueueState {
             let stored = self.stores(&message);
             self.count_publish(stored);
             if stored {
-                let record = self.enqueueing(position, &message, now);
+                let record = self.enqueueing(Place { lane, position }, &message, now);
                 effects.operations.push(record);
             }
             let entry = Entry {
@@ -63,13 +64,13 @@ impl QueueState {
     /// queue with it: false when the queue is full and refuses publishes.
     pub fn insert(
         &mut self,
-        position: Position,
+        place: Place,
         message: Message,
         now: Millis,
         effects: &mut Effects,
         run: &mut Run,
     ) -> bool {
-        let entry = self.take_place(position, message, now);
+        let entry = self.take_place(place, message, now);
         if self.deleted {
             // Its record may have followed that of the deletion.
             effects.operations.extend(entry.settlement(self.id));
@@ -88,20 +89,20 @@ impl QueueState {
     /// too.
     pub fn insert_moved(
         &mut self,
-        position: Position,
+        place: Place,
         message: Message,
         now: Millis,
         effects: &mut Effects,
     ) {
-        let entry = self.take_place(position, message, now);
+        let entry = self.take_place(place, message, now);
         match self.deleted {
             true => effects.operations.extend(entry.settlement(self.id)),
             false => self.take_in(entry),
         }
     }
 
-    fn take_place(&mut self, position: Position, message: Message, now: Millis) -> Entry {
-        let lane = self.lanes.lane_of(&message);
+    fn take_place(&mut self, place: Place, message: Message, now: Millis) -> Entry {
+        let Place { lane, position } = place;
         self.lanes.get_mut(lane).unreserve(position);
         Entry {
             stored: self.stores(&message),

@@ -42,6 +42,15 @@ struct Higher {
     bytes: usize,
 }
 
+/// A message's place in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The lane.
+    pub lane: u8,
+    /// The position there.
+    pub position: Position,
+}
+
 /// Places that were set aside for a row of messages: in each lane some that follow each other.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -315,7 +324,8 @@ impl Places {
     }
 
     /// The place of the next message of this lane.
-    pub(super) fn take(&mut self, lane: u8) -> Position {
-        self.row(lane).map_or(0, Aside::take)
+    pub(super) fn take(&mut self, lane: u8) -> Place {
+        let position = self.row(lane).map_or(0, Aside::take);
+        Place { lane, position }
     }
 }

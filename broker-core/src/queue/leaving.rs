@@ -253,8 +253,8 @@ impl Queue {
         self.change(now, work, |state, effects| {
             state.note_records(&places, ticket, &|| self.store.durable());
             for message in messages {
-                let position = state.next_place(message, &mut places);
-                state.insert_moved(position, message.clone(), now, effects);
+                let place = state.next_place(message, &mut places);
+                state.insert_moved(place, message.clone(), now, effects);
             }
             state.end_run(now, effects);
         });

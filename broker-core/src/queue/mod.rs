@@ -61,7 +61,7 @@ pub use self::{
     expiries::Expiries,
     incoming_bindings::{BindingKey, IncomingBindings},
     intake::Run,
-    lanes::Places,
+    lanes::{Place, Places},
     latency::{Quantiles, QueueTimes},
     page_out::Spilling,
     peek::{Peek, Peeked},
@@ -323,9 +323,9 @@ impl Queue {
         }
         let mut next = places.clone();
         for message in messages {
-            let position = state.next_place(message, &mut next);
+            let place = state.next_place(message, &mut next);
             if state.stores(message) {
-                batch.push(state.enqueueing(position, message, now));
+                batch.push(state.enqueueing(place, message, now));
             }
         }
         places
@@ -352,8 +352,8 @@ impl Queue {
             state.note_records(&places, ticket, &|| self.store.durable());
             let mut run = Run::default();
             for (index, message) in messages.iter().enumerate() {
-                let position = state.next_place(message, &mut places);
-                if !state.insert(position, message.clone(), now, effects, &mut run) {
+                let place = state.next_place(message, &mut places);
+                if !state.insert(place, message.clone(), now, effects, &mut run) {
                     refused(index);
                 }
             }

@@ -36,9 +36,9 @@ const CHUNK: usize = 600;
 const HIGHEST: u8 = 2;
 
 /// A place in the order of the queue: its lane and its position there.
-type Place = (Reverse<u8>, Position);
+type InOrder = (Reverse<u8>, Position);
 
-fn place_of(entry: &Entry) -> Place {
+fn place_of(entry: &Entry) -> InOrder {
     (Reverse(entry.lane), entry.position)
 }
 
@@ -184,21 +184,21 @@ impl Known {
 /// The same queue without a disk.
 #[derive(Default)]
 struct Model {
-    ready: BTreeMap<Place, Known>,
-    returned: BTreeMap<Place, Known>,
+    ready: BTreeMap<InOrder, Known>,
+    returned: BTreeMap<InOrder, Known>,
 }
 
 impl Model {
     /// The row that has the first message: within a lane what came back comes first.
-    fn front(&mut self) -> &mut BTreeMap<Place, Known> {
-        let lane = |row: &BTreeMap<Place, Known>| row.keys().next().map(|place| place.0.0);
+    fn front(&mut self) -> &mut BTreeMap<InOrder, Known> {
+        let lane = |row: &BTreeMap<InOrder, Known>| row.keys().next().map(|place| place.0.0);
         match lane(&self.returned) >= lane(&self.ready) {
             true => &mut self.returned,
             false => &mut self.ready,
         }
     }
 
-    fn pop(&mut self) -> Option<(Place, Known)> {
+    fn pop(&mut self) -> Option<(InOrder, Known)> {
         self.front().pop_first()
     }
 
@@ -220,7 +220,7 @@ impl Model {
 
     /// Whatever has expired goes, wherever it is.
     fn expire(&mut self, now: Millis, ttl: Option<u64>) {
-        let lives = |_: &Place, known: &mut Known| !known.has_expired(now, ttl);
+        let lives = |_: &InOrder, known: &mut Known| !known.has_expired(now, ttl);
         self.ready.retain(lives);
         self.returned.retain(lives);
     }
@@ -291,7 +291,7 @@ impl Scene {
     }
 
     /// The place of a message in a lane where `position` is next.
-    fn place(&self, message: &Message, position: Position) -> Place {
+    fn place(&self, message: &Message, position: Position) -> InOrder {
         (Reverse(self.state.lanes.lane_of(message)), position)
     }
 
@@ -307,7 +307,7 @@ impl Scene {
     }
 
     /// What the model does when a message enters.
-    fn entered(&mut self, place: Place, known: Known) {
+    fn entered(&mut self, place: InOrder, known: Known) {
         self.model.ready.insert(place, known);
         if self.arguments.max_length.is_some() {
             self.model.expire(self.now, self.arguments.message_ttl_ms);
@@ -333,9 +333,9 @@ impl Scene {
     fn reserve(&mut self, persistent: bool, priority: u8) {
         let message = self.message(persistent, false, priority);
         let places = self.state.reserve_row(slice::from_ref(&message));
-        let position = self.state.next_place(&message, &mut places.clone());
+        let place = self.state.next_place(&message, &mut places.clone());
         if persistent {
-            let record = self.state.enqueueing(position, &message, self.now);
+            let record = self.state.enqueueing(place, &message, self.now);
             self.effects.operations.push(record);
         }
         self.reserved.push_back((places, message, self.now));
@@ -343,18 +343,18 @@ impl Scene {
 
     fn insert(&mut self) {
         if let Some((mut places, message, then)) = self.reserved.pop_front() {
-            let position = self.state.next_place(&message, &mut places);
+            let place = self.state.next_place(&message, &mut places);
             let (now, effects) = (self.now, &mut self.effects);
             // In the broker a place is reserved and taken at the same moment.
             let mut run = Run::default();
             self.state
-                .insert(position, message.clone(), then, effects, &mut run);
+                .insert(place, message.clone(), then, effects, &mut run);
             self.state.end_run(now, effects);
             self.settle();
             self.now = then;
             let known = self.known(&message);
             self.now = now;
-            self.entered(self.place(&message, position), known);
+            self.entered((Reverse(place.lane), place.position), known);
         }
     }
 
@@ -479,7 +479,7 @@ impl Scene {
                 read.entries
             }
         };
-        let of_lane = |row: &BTreeMap<Place, Known>, from| -> Vec<(Place, Known)> {
+        let of_lane = |row: &BTreeMap<InOrder, Known>, from| -> Vec<(InOrder, Known)> {
             let row = row.range((Reverse(lane), from)..);
             let row = row.take_while(|(place, _)| place.0.0 == lane);
             row.map(|(place, known)| (*place, known.clone())).collect()
@@ -605,7 +605,7 @@ impl Scene {
         (0..=HIGHEST).filter_map(|lane| self.state.lanes.get(lane))
     }
 
-    fn store_places(&self) -> Vec<Place> {
+    fn store_places(&self) -> Vec<InOrder> {
         let mut places = Vec::new();
         for lane in (0..=HIGHEST).rev() {
             let mut each = |stored: crate::store::StoredMessage| {
@@ -733,8 +733,8 @@ impl Scene {
                     .iter()
                     .filter(|(_, message, _)| message.persistent())
                     .map(|(places, message, _)| {
-                        let position = self.state.next_place(message, &mut places.clone());
-                        self.place(message, position)
+                        let place = self.state.next_place(message, &mut places.clone());
+                        (Reverse(place.lane), place.position)
                     }),
             )
             .collect();
@@ -745,7 +745,7 @@ impl Scene {
     }
 
     /// Whether the store will hear that the message at this place has left.
-    fn settles(&self, place: &Place) -> bool {
+    fn settles(&self, place: &InOrder) -> bool {
         let settles = |operation: &Operation| match operation {
             Operation::Settle {
                 queue, position, ..

@@ -14,7 +14,7 @@ use super::{
     entry::{Entry, Millis},
     expire::SLICE,
     lane::Garbage,
-    lanes::{Lanes, Places},
+    lanes::{Lanes, Place, Places},
     latency::{Run, Times},
     limits::Limits,
     priorities::Priorities,
@@ -139,7 +139,7 @@ impl QueueState {
     }
 
     /// The place of `message`, which is the next of those that `places` were set aside for.
-    pub fn next_place(&self, message: &Message, places: &mut Places) -> Position {
+    pub fn next_place(&self, message: &Message, places: &mut Places) -> Place {
         places.take(self.lanes.lane_of(message))
     }
 
@@ -162,10 +162,10 @@ impl QueueState {
     }
 
     /// What the store is to know of a message at this place.
-    pub fn enqueueing(&self, position: Position, message: &Message, now: Millis) -> Operation {
+    pub fn enqueueing(&self, place: Place, message: &Message, now: Millis) -> Operation {
         Operation::Enqueue {
-            queue: self.id.lane(self.lanes.lane_of(message)),
-            position,
+            queue: self.id.lane(place.lane),
+            position: place.position,
             enqueued_at: now,
             message: message.clone(),
         }
