@@ -31,6 +31,7 @@ mod kill;
 mod ledger;
 mod many_queues;
 mod mixed;
+mod moves;
 mod priorities;
 mod purge;
 mod restart;

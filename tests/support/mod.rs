@@ -22,6 +22,7 @@ pub mod broker;
 pub mod certificates;
 pub mod content;
 pub mod handshake;
+pub mod http;
 pub mod method;
 pub mod operations;
 pub mod peer;
