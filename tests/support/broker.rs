@@ -237,6 +237,8 @@ impl Broker {
 
     /// Starts the process; what it printed if it does not listen.
     fn try_launch(&mut self) -> Result<(), String> {
+        // A restart keeps the port, which the first start may have told only after it was waited for.
+        self.http = self.http_address();
         let mut process = Command::new(env!("CARGO_BIN_EXE_leveret"))
             .arg("--data-dir")
             .arg(self.data_dir.path())
