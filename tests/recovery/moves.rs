@@ -12,7 +12,7 @@ use crate::{
     support::{Broker, Peer, durable_queue, http::Http},
 };
 
-const MESSAGES: u64 = 6000;
+const MESSAGES: u64 = 4000;
 const QUEUES: [&str; 2] = ["here", "there"];
 
 /// The numbers of the messages in a queue, as a peek shows them.
@@ -97,7 +97,7 @@ fn moved_messages_are_in_one_of_the_two_queues_after_each_kill() {
     let mut random = random();
     publish(&broker);
     let kills = std::env::var("LEVERET_TEST_KILLS").ok();
-    let kills: usize = kills.and_then(|text| text.parse().ok()).unwrap_or(12);
+    let kills: usize = kills.and_then(|text| text.parse().ok()).unwrap_or(8);
     let (mut from, mut to, mut partly) = (0, 1, 0);
     for round in 0..kills {
         let http = Http::guest(&broker);
