@@ -308,3 +308,36 @@ fn the_argument_has_to_be_a_boolean() {
     peer.expect_channel_close::<queue::Declare>(1, 406, &text);
     peer.close();
 }
+
+#[test]
+fn the_order_holds_over_many_lost_consumers_while_others_publish() {
+    const ROUNDS: usize = 20;
+    let mut publisher = Peer::connect();
+    let queue = shared_queue(&mut publisher);
+    let mut consumers: Vec<Peer> = (0..ROUNDS)
+        .map(|_| {
+            let mut peer = Peer::connect();
+            peer.consume(1, &queue, "c");
+            peer
+        })
+        .collect();
+    let (mut published, mut settled) = (0, 0);
+    for mut active in consumers.drain(..) {
+        // Published while the last one's connection is being given up.
+        for _ in 0..10 {
+            publisher.publish(1, "", &queue, &published.to_string());
+            published += 1;
+        }
+        for (expected, tag) in (settled..published).zip(1..) {
+            let delivery = active.expect_delivery(1);
+            assert_eq!(delivery.text(), expected.to_string());
+            assert_eq!(delivery.tag(), tag);
+        }
+        active.ack(1, 7, true);
+        active.round_trip();
+        settled += 7;
+        active.cut();
+    }
+    publisher.delete_queue(1, &queue);
+    publisher.close();
+}
