@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Shared,
-    body::{JsonBody, RawBody},
+    body::{JsonBody, RawBody, check_name},
     caller::{Authorized, VhostMember},
     listing::{self, Columns, Key, Listed},
     request::{Names, Query},
@@ -285,6 +285,7 @@ async fn create(
             ));
         }
     };
+    check_name("routing_key", &routing_key)?;
     let arguments = arguments(&body)?;
     let key = properties_key(&routing_key, &arguments);
     let request = ends.request(routing_key, arguments);

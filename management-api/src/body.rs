@@ -112,7 +112,23 @@ impl JsonBody {
             Some(Value::Bool(true)) => Ok(true),
             Some(Value::String(text)) if text == "true" => Ok(true),
             Some(Value::String(text)) if text == "false" || text == "undefined" => Ok(false),
-            Some(other) => Err(Error::BadRequest(format!("[not_boolean,{other}]"))),
+            Some(other) => Err(Error::BadTerm(vec!["not_boolean".into(), other.clone()])),
         }
+    }
+}
+
+/// The longest name that AMQP can carry, in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// Checks that AMQP can carry a name or a key.
+///
+/// # Errors
+/// 400: it is too long.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<(), Error> {
+    match name.len() <= LONGEST_NAME {
+        true => Ok(()),
+        false => Err(Error::BadRequest(format!(
+            "{what} has more than {LONGEST_NAME} bytes"
+        ))),
     }
 }

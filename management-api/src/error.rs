@@ -5,7 +5,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An error of the HTTP API; `Display` is the `error` field of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,9 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+    /// 400 with a reason of several parts, which RabbitMQ gives as a list: `["not_boolean", "x"]`.
+    #[error("bad_request")]
+    BadTerm(Vec<Value>),
     /// 412: the state of the object does not allow it.
     #[error("precondition_failed")]
     PreconditionFailed(String),
@@ -56,7 +59,9 @@ impl Error {
             Self::NotAuthenticated | Self::NotAuthorised(_) => StatusCode::UNAUTHORIZED,
             Self::NoSuchPath | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadRequest(_) | Self::Invalid { .. } => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::BadTerm(_) | Self::Invalid { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -67,6 +72,7 @@ impl Error {
     fn reason(&self) -> &str {
         match self {
             Self::NotAuthenticated => "Not_Authorized",
+            Self::BadTerm(_) => "",
             Self::NoSuchPath => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::NotAuthorised(reason)
@@ -106,7 +112,11 @@ impl IntoResponse for Error {
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!("HTTP API: {}", self.reason());
         }
-        let body = Json(json!({ "error": self.to_string(), "reason": self.reason() }));
+        let reason = match &self {
+            Self::BadTerm(parts) => Value::Array(parts.clone()),
+            other => other.reason().into(),
+        };
+        let body = Json(json!({ "error": self.to_string(), "reason": reason }));
         match self {
             Self::NotAuthenticated => {
                 let challenge = [(

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Error, Shared,
     bindings::arguments,
-    body::JsonBody,
+    body::{JsonBody, check_name},
     caller::{Authorized, VhostMember},
     listing::{self, Columns, Key, Listed},
     properties,
@@ -128,6 +128,7 @@ async fn put(
         internal: body.flag("internal")?,
         arguments: arguments(&body)?,
     };
+    check_name("the exchange's name", &declaration.name)?;
     let access = auth.caller.access(&node, vhost);
     vhost.permit_declare_exchange(&declaration, &access)?;
     let new = vhost.exchange(&declaration.name).is_none();

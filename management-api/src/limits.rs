@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Error, Node, Shared,
     body::JsonBody,
-    caller::{Administrator, Authorized, VhostVisible},
+    caller::{Administrator, Authorized, Management, VhostVisible},
     listing::{self, Ready},
     request::{Names, Query},
     users::limits_json,
@@ -22,7 +22,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/vhost-limits/{vhost}", get(of_vhosts))
         .route("/vhost-limits/{vhost}/{name}", of_vhost)
         .route("/user-limits", get(of_users))
-        .route("/user-limits/{user}", get(of_users))
+        .route("/user-limits/{user}", get(of_one_user))
         .route("/user-limits/{user}/{name}", of_user)
 }
 
@@ -89,19 +89,35 @@ async fn delete_of_vhost(
 async fn of_users(
     _: Authorized<Administrator>,
     State(node): State<Shared>,
+    query: Query,
+) -> Result<Response, Error> {
+    let users = node.core.users();
+    let limits = users.iter().filter_map(|user| user_item(&node, &user.name));
+    listing::all(limits.collect(), &[], &query)
+}
+
+/// Those of one user, who may look at them too.
+async fn of_one_user(
+    auth: Authorized<Management>,
+    State(node): State<Shared>,
     names: Names,
     query: Query,
 ) -> Result<Response, Error> {
-    let users = match names.find("user") {
-        Some(user) => vec![node.core.user(user).ok_or(Error::NoSuchPath)?],
-        None => node.core.users(),
-    };
-    let limits = users.iter().filter_map(|user| {
-        let limits = limits_json(&node, &user.name);
-        let none = limits.as_object().is_none_or(Map::is_empty);
-        (!none).then(|| Ready(json!({ "user": user.name, "value": limits })))
-    });
-    listing::all(limits.collect(), &[], &query)
+    let user = names.get("user");
+    if !auth.caller.is_monitor() && *auth.caller.user != *user {
+        let text = "User not authorised to access object";
+        return Err(Error::NotAuthorised(text.to_owned()));
+    }
+    node.core.user(user).ok_or(Error::NoSuchPath)?;
+    let limits = user_item(&node, user);
+    listing::all(limits.into_iter().collect(), &[], &query)
+}
+
+/// The limits of a user who has some.
+fn user_item(node: &Node, user: &str) -> Option<Ready> {
+    let limits = limits_json(node, user);
+    let none = limits.as_object().is_none_or(Map::is_empty);
+    (!none).then(|| Ready(json!({ "user": user, "value": limits })))
 }
 
 fn existing_user<'a>(node: &Node, names: &'a Names) -> Result<&'a str, Error> {
@@ -163,7 +179,8 @@ pub(crate) fn of_vhost(
     limits: &Map<String, Value>,
 ) -> Result<VhostLimitsDefinition, Error> {
     let [max_connections, max_queues] =
-        numbers("limits", ["max-connections", "max-queues"], limits)?;
+        numbers("limits", ["max-connections", "max-queues"], limits)
+            .map_err(|faults| Error::BadRequest(format!("Validation failed\n\n{faults}\n")))?;
     Ok(VhostLimitsDefinition {
         vhost: vhost.to_owned(),
         max_connections,
@@ -180,7 +197,8 @@ pub(crate) fn of_user(
     limits: &Map<String, Value>,
 ) -> Result<UserLimitsDefinition, Error> {
     let [max_connections, max_channels] =
-        numbers("user-limits", ["max-connections", "max-channels"], limits)?;
+        numbers("user-limits", ["max-connections", "max-channels"], limits)
+            .map_err(Error::BadRequest)?;
     Ok(UserLimitsDefinition {
         user: user.to_owned(),
         max_connections,
@@ -188,26 +206,28 @@ pub(crate) fn of_user(
     })
 }
 
+/// The numbers under these names; or what is wrong with the object, a line each.
 fn numbers<const N: usize>(
     what: &str,
     names: [&str; N],
     limits: &Map<String, Value>,
-) -> Result<[Option<i64>; N], Error> {
+) -> Result<[Option<i64>; N], String> {
     let mut faults = Vec::new();
     for (name, value) in limits {
+        let shown = match value {
+            Value::String(text) => format!("<<\"{text}\">>"),
+            other => other.to_string(),
+        };
         if !names.contains(&name.as_str()) {
             faults.push(format!(
-                "Unrecognised terms [{{<<\"{name}\">>,{value}}}] in {what}"
+                "Unrecognised terms [{{<<\"{name}\">>,{shown}}}] in {what}"
             ));
         } else if !value.is_i64() {
-            faults.push(format!("{name} should be a number, actually was {value}"));
+            faults.push(format!("{name} should be a number, actually was {shown}"));
         }
     }
-    if !faults.is_empty() {
-        let faults = faults.join("\n");
-        return Err(Error::BadRequest(format!(
-            "Validation failed\n\n{faults}\n"
-        )));
+    match faults.is_empty() {
+        true => Ok(names.map(|name| limits.get(name).and_then(Value::as_i64))),
+        false => Err(faults.join("\n")),
     }
-    Ok(names.map(|name| limits.get(name).and_then(Value::as_i64)))
 }

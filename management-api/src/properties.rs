@@ -64,7 +64,7 @@ fn headers(properties: &Value) -> Result<Option<Vec<u8>>, Error> {
 }
 
 fn wrong(what: &str, key: &str) -> Error {
-    Error::BadRequest(format!("[{what},{key}]"))
+    Error::BadTerm(vec![what.into(), key.into()])
 }
 
 /// A body, given as a text or in base64.
@@ -79,8 +79,11 @@ pub(crate) fn payload(payload: &Value, encoding: &Value) -> Result<Vec<u8>, Erro
         Some("string") => Ok(text.as_bytes().to_vec()),
         Some("base64") => {
             let decoded = STANDARD.decode(text.trim());
-            decoded.map_err(|_| bad(format!("[not_base64,{text}]")))
+            decoded.map_err(|_| Error::BadTerm(vec!["not_base64".into(), text.into()]))
         }
-        _ => Err(bad(format!("[unsupported_encoding,{encoding}]"))),
+        _ => Err(Error::BadTerm(vec![
+            "unsupported_encoding".into(),
+            encoding.clone(),
+        ])),
     }
 }

@@ -16,6 +16,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 
+mod levels;
+
 const HERE: &str = "127.0.0.1:1";
 const GUEST: Option<&str> = Some("guest:guest");
 

@@ -10,7 +10,10 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use broker_core::{definitions::VhostDefinition, vhost::Vhost};
+use broker_core::{
+    definitions::{PermissionDefinition, VhostDefinition},
+    vhost::Vhost,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -111,7 +114,13 @@ async fn put(
         default_queue_type: text("default_queue_type").or_else(|| text("defaultqueuetype")),
         protected_from_deletion: false,
     };
-    let (new, ticket) = node.core.put_vhost(&vhost, &auth.caller.user)?;
+    let by = &auth.caller.user;
+    let (new, mut ticket) = node.core.put_vhost(&vhost, by)?;
+    // Whoever makes a vhost may do everything in it (`rabbit_vhost:maybe_grant_full_permissions`).
+    if new && node.core.user(by).is_some() {
+        let everything = PermissionDefinition::everything(by, &vhost.name);
+        ticket = node.core.set_permissions(&everything, by)?;
+    }
     node.durable(ticket).await?;
     Ok(put_status(new))
 }

@@ -113,6 +113,18 @@ pub struct PermissionDefinition {
 }
 
 impl PermissionDefinition {
+    /// Everything may be done.
+    pub fn everything(user: &str, vhost: &str) -> Self {
+        let everything = ".*".to_owned();
+        Self {
+            user: user.to_owned(),
+            vhost: vhost.to_owned(),
+            configure: everything.clone(),
+            write: everything.clone(),
+            read: everything,
+        }
+    }
+
     /// The key of a user's permissions in a vhost.
     pub fn key_of(vhost: &str, user: &str) -> String {
         key(&[vhost, user])

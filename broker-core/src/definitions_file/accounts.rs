@@ -108,8 +108,12 @@ impl Plan<'_> {
         };
         item.named(check_vhost(&vhost))?;
         self.put(&vhost)?;
-        self.vhosts.insert(vhost.name.clone(), vhost);
-        Ok(())
+        let (name, known) = (vhost.name.clone(), self.vhosts.contains_key(&vhost.name));
+        self.vhosts.insert(name.clone(), vhost);
+        match known {
+            true => Ok(()),
+            false => self.grant_to_maker(&name),
+        }
     }
 
     fn permission(&mut self, item: &Item<'_>) -> Result<(), Error> {

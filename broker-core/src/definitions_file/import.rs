@@ -39,7 +39,7 @@ impl Broker {
         let _turn = self.accounts.turn.lock();
         let mut conflict = None;
         for _ in 0..ATTEMPTS {
-            let mut plan = Plan::of(self, file, only)?;
+            let mut plan = Plan::of(self, file, only, by)?;
             let changed = plan.changes.len();
             let ticket = match changed {
                 0 => self.definitions().written(),

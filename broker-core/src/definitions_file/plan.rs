@@ -6,13 +6,19 @@ use super::{DefinitionsFile, refused};
 use crate::{
     Error,
     broker::Broker,
-    definitions::{BindingDefinition, Change, Definition, Expect, Record, VhostDefinition},
+    definitions::{
+        BindingDefinition, Change, Definition, Expect, PermissionDefinition, Record,
+        VhostDefinition,
+    },
+    users::BROKER,
     vhost::{ExchangeDeclaration, QueueDeclaration, Vhost},
 };
 
 /// What is to be done.
 pub(super) struct Plan<'a> {
     pub(super) broker: &'a Broker,
+    /// Who imports it.
+    by: &'a str,
     /// For a document of one vhost: that one.
     pub(super) only: Option<&'a str>,
     /// Durable: made as one.
@@ -47,10 +53,12 @@ impl<'a> Plan<'a> {
         broker: &'a Broker,
         file: &DefinitionsFile,
         only: Option<&'a str>,
+        by: &'a str,
     ) -> Result<Self, Error> {
         let vhosts = broker.records::<VhostDefinition>(crate::definitions::Kind::Vhost);
         let mut plan = Self {
             broker,
+            by,
             only,
             changes: Vec::new(),
             transient_exchanges: Vec::new(),
@@ -87,6 +95,15 @@ impl<'a> Plan<'a> {
 
     pub(super) fn definition<R: Record>(&self, key: &str) -> Option<Definition> {
         self.broker.definitions().get(R::KIND, key)
+    }
+
+    /// Lets whoever makes a vhost do everything in it (`rabbit_vhost:maybe_grant_full_permissions`).
+    pub(super) fn grant_to_maker(&mut self, vhost: &str) -> Result<(), Error> {
+        let by = self.by;
+        match by != BROKER && self.users.contains(by) {
+            true => self.put(&PermissionDefinition::everything(by, vhost)),
+            false => Ok(()),
+        }
     }
 
     /// The vhost that an item is in, as it is now, if it is there now.
