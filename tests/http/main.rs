@@ -1,0 +1,17 @@
+//! The HTTP API of the real binary, asked by the tools that people have for RabbitMQ's, and the commands that ask it.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed step is a failed test, and its panic is the report"
+)]
+
+mod commands;
+mod definitions;
+mod http_client;
+mod rabbitmqadmin;
+mod requests;
+
+#[path = "../support/broker.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod broker;
