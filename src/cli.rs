@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::authentication;
 use crate::config::{self, Loaded, layers, show};
 use crate::error::Error;
 use crate::inspect::{self, StatusArgs};
@@ -106,6 +107,7 @@ impl Cli {
                 let loaded = self.options.load()?;
                 warn_of_unknown_variables(&loaded);
                 tls::configured(&loaded.config)?;
+                authentication::configured(&loaded.config)?;
                 print("the configuration is good\n");
                 Ok(ExitCode::SUCCESS)
             }

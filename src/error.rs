@@ -70,6 +70,9 @@ pub enum Error {
         /// What the operating system says.
         error: io::Error,
     },
+    /// Logins cannot be checked as it is configured.
+    #[error("authentication: {0}")]
+    Authentication(#[from] auth_backends::Error),
     /// TLS cannot work as it is configured.
     #[error("TLS: {what}: {problem}")]
     Tls {

@@ -5,6 +5,7 @@
 //! connection. It is no interface for other programs: nothing here is kept stable.
 
 mod alarms;
+pub mod authentication;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::TaskTracker;
 
 use crate::alarms::{self, Watch};
+use crate::authentication;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::data_dir::DataDir;
@@ -51,6 +52,7 @@ fn serve(config: &Config) -> Result<(), Error> {
     let data_dir = DataDir::open(&config.data_dir)?;
     tracing::info!("data directory {}", data_dir.path().display());
     let tls = tls::configured(config)?;
+    let authentication = authentication::configured(config)?;
     let bound = Ports::bind(config)?;
     let clock = Clock::start();
     let runtime = runtime(config.worker_threads)?;
@@ -64,6 +66,7 @@ fn serve(config: &Config) -> Result<(), Error> {
         &first_start(config),
     )?;
     definitions::import(&broker, &config.definitions)?;
+    broker.set_authentication(authentication);
     // Before anybody can connect: who publishes to a broker that is short of something is to hear it at once.
     let mut watch = Watch::new(Arc::clone(&broker), data_dir.path(), &config.alarms);
     watch.check();

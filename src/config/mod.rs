@@ -3,6 +3,8 @@
 //! [`options`] is the table of everything that can be set, [`layers`] reads the four sources, [`show`] prints the
 //! result, and [`Config`] is what the broker works with.
 
+pub mod authentication;
+mod kind;
 pub mod layers;
 pub mod options;
 #[cfg(test)]
@@ -20,6 +22,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::error::Error;
+pub use authentication::{Auth, AuthHttp, OAuth2};
 use layers::{Setting, UnknownVariable};
 
 /// The configuration of a broker. What each option means and admits is in [`options::OPTIONS`].
@@ -46,6 +49,12 @@ pub struct Config {
     pub http: Http,
     /// What is imported at the start.
     pub definitions: Definitions,
+    /// Who may log in.
+    pub auth: Auth,
+    /// Tokens.
+    pub oauth2: OAuth2,
+    /// A service that knows users.
+    pub auth_http: AuthHttp,
     /// Durable messages.
     pub store: Store,
     /// What may be kept in memory.

@@ -3,35 +3,7 @@
 //! Everything else follows from it: the environment variable's name, the checks, `leveret config show` and the page
 //! `docs/configuration.md`. A new option is a row here and a field in [`Config`](super::Config).
 
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-
-use toml::Value;
-
-/// What values an option admits.
-#[derive(Debug)]
-pub enum Kind {
-    /// Any text but an empty one.
-    Text,
-    /// The same, never shown.
-    Secret,
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// A whole number in this range.
-    Integer(RangeInclusive<i64>),
-    /// A whole number of bytes above 1, or a part of something: above 0, at most 1, written with a decimal point.
-    BytesOrFraction,
-    /// The path of a file, possibly empty.
-    File,
-    /// A list of these words, at least one.
-    Choices(&'static [&'static str]),
-    /// A list of texts, possibly empty.
-    Texts,
-    /// A list of `address:port`.
-    Addresses,
-    /// Directives of a log filter: a level, or `target=level`, separated by commas.
-    LogFilter,
-}
+pub use super::kind::Kind;
 
 /// One option of the configuration.
 #[derive(Debug)]
@@ -152,7 +124,8 @@ pub const OPTIONS: &[ConfigOption] = &[
         default: "0",
         kind: Kind::Integer(0..=10_000_000),
         flag: None,
-        meaning: "Most open connections of the broker. Opening one more is refused with 530 NOT_ALLOWED. 0 is no limit.",
+        meaning: "Most open connections of the broker. Opening one more is refused with 530 NOT_ALLOWED. 0 is no \
+                  limit.",
     },
     ConfigOption {
         key: "amqp.connection_max_per_address",
@@ -289,6 +262,213 @@ pub const OPTIONS: &[ConfigOption] = &[
                   was imported the last time, so that what was changed since then stays.",
     },
     ConfigOption {
+        key: "auth.backends",
+        default: r#"["internal"]"#,
+        kind: Kind::Choices(&[
+            "internal",
+            "oauth2",
+            "http",
+            "internal:http",
+            "http:internal",
+            "oauth2:internal",
+            "oauth2:http",
+        ]),
+        flag: None,
+        meaning: "Who is asked whether somebody may log in, one after the other until one of them says yes: internal \
+                  are the broker's own users, oauth2 takes signed tokens in place of passwords ([oauth2]), http asks a \
+                  service ([auth_http]). With a colon the first says who it is and the second what they may do: \
+                  http:internal.",
+    },
+    ConfigOption {
+        key: "auth.cache_ttl_seconds",
+        default: r#"15"#,
+        kind: Kind::Integer(0..=86_400),
+        flag: None,
+        meaning: "Seconds for which answers of the service of [auth_http] count. 0 asks each time.",
+    },
+    ConfigOption {
+        key: "oauth2.resource_server_id",
+        default: r#""""#,
+        kind: Kind::OptionalText,
+        flag: None,
+        meaning: "Who this broker is in tokens: what a token's audience has to name, and what stands before its \
+                  scopes. Needed with oauth2.",
+    },
+    ConfigOption {
+        key: "oauth2.jwks_url",
+        default: r#""""#,
+        kind: Kind::OptionalText,
+        flag: None,
+        meaning: "Address of the set of keys with which tokens are signed (JWKS), http:// or https://. Asked for again \
+                  when a token names a key that is not known, and after an hour. Without it and oauth2.jwks_file the \
+                  metadata of oauth2.issuer say where the keys are.",
+    },
+    ConfigOption {
+        key: "oauth2.jwks_file",
+        default: r#""""#,
+        kind: Kind::File,
+        flag: None,
+        meaning: "The same as a file, in place of oauth2.jwks_url. Read again when it changes.",
+    },
+    ConfigOption {
+        key: "oauth2.issuer",
+        default: r#""""#,
+        kind: Kind::OptionalText,
+        flag: None,
+        meaning: "Who has to have issued tokens: their iss. Anybody whose key is known when empty.",
+    },
+    ConfigOption {
+        key: "oauth2.ca_file",
+        default: r#""""#,
+        kind: Kind::File,
+        flag: None,
+        meaning: "PEM file of the roots from which the certificates of oauth2.jwks_url and oauth2.issuer have to come. \
+                  Those that browsers trust when empty.",
+    },
+    ConfigOption {
+        key: "oauth2.verify_aud",
+        default: r#"true"#,
+        kind: Kind::Boolean,
+        flag: None,
+        meaning: "Whether a token's audience has to name oauth2.resource_server_id.",
+    },
+    ConfigOption {
+        key: "oauth2.require_exp",
+        default: r#"true"#,
+        kind: Kind::Boolean,
+        flag: None,
+        meaning: "Whether tokens have to say when they end.",
+    },
+    ConfigOption {
+        key: "oauth2.leeway_seconds",
+        default: r#"0"#,
+        kind: Kind::Integer(0..=3600),
+        flag: None,
+        meaning: "Seconds by which the issuer's clock may differ from this one: a token is good for so much longer.",
+    },
+    ConfigOption {
+        key: "oauth2.scope_prefix",
+        default: r#""{resource_server_id}.""#,
+        kind: Kind::OptionalText,
+        flag: None,
+        meaning: "What scopes begin with that are for this broker; others do not count. {resource_server_id} stands \
+                  for that option's value.",
+    },
+    ConfigOption {
+        key: "oauth2.scope_aliases",
+        default: r#"[]"#,
+        kind: Kind::Texts,
+        flag: None,
+        meaning: "What scopes of others stand for, each as name=scopes: admin=rabbitmq.tag:administrator \
+                  rabbitmq.read:*/*.",
+    },
+    ConfigOption {
+        key: "oauth2.additional_scopes_key",
+        default: r#""""#,
+        kind: Kind::OptionalText,
+        flag: None,
+        meaning: "Where tokens have scopes besides scope, separated by spaces; a.b is b inside of a.",
+    },
+    ConfigOption {
+        key: "oauth2.preferred_username_claims",
+        default: r#"["sub", "client_id"]"#,
+        kind: Kind::Texts,
+        flag: None,
+        meaning: "Where tokens have the user's name: the first of these that is there counts.",
+    },
+    ConfigOption {
+        key: "oauth2.scope_pattern_syntax",
+        default: r#""wildcard""#,
+        kind: Kind::Choice(&["wildcard", "regex"]),
+        flag: None,
+        meaning: "What the parts of scopes are: texts in which * stands for anything, or regular expressions that \
+                  match the whole name.",
+    },
+    ConfigOption {
+        key: "oauth2.algorithms",
+        default: r#"["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]"#,
+        kind: Kind::Choices(&[
+            "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+            "HS256", "HS384", "HS512",
+        ]),
+        flag: None,
+        meaning: "How tokens may be signed. With HS256 and the like the key is a secret that the broker shares with \
+                  the issuer.",
+    },
+    ConfigOption {
+        key: "oauth2.default_key",
+        default: r#""""#,
+        kind: Kind::OptionalText,
+        flag: None,
+        meaning: "Name of the key of tokens that name none.",
+    },
+    ConfigOption {
+        key: "oauth2.timeout_seconds",
+        default: r#"10"#,
+        kind: Kind::Integer(1..=300),
+        flag: None,
+        meaning: "Seconds within which keys have to arrive.",
+    },
+    ConfigOption {
+        key: "auth_http.http_method",
+        default: r#""post""#,
+        kind: Kind::Choice(&["get", "post"]),
+        flag: None,
+        meaning: "How the service is asked. With get passwords are part of addresses, which logs may show.",
+    },
+    ConfigOption {
+        key: "auth_http.user_path",
+        default: r#""http://localhost:8000/auth/user""#,
+        kind: Kind::Text,
+        flag: None,
+        meaning: "Address at which the service is asked for a user and a password. It answers allow, with the user's \
+                  tags behind, or deny.",
+    },
+    ConfigOption {
+        key: "auth_http.vhost_path",
+        default: r#""http://localhost:8000/auth/vhost""#,
+        kind: Kind::Text,
+        flag: None,
+        meaning: "Address at which the service is asked whether a user may open a vhost: allow or deny.",
+    },
+    ConfigOption {
+        key: "auth_http.resource_path",
+        default: r#""http://localhost:8000/auth/resource""#,
+        kind: Kind::Text,
+        flag: None,
+        meaning: "Address at which the service is asked whether a user may use a queue or an exchange: allow or deny.",
+    },
+    ConfigOption {
+        key: "auth_http.topic_path",
+        default: r#""http://localhost:8000/auth/topic""#,
+        kind: Kind::Text,
+        flag: None,
+        meaning: "Address at which the service is asked whether a user may use a routing key of a topic exchange: \
+                  allow or deny.",
+    },
+    ConfigOption {
+        key: "auth_http.authorization_failure_disclosure",
+        default: r#"false"#,
+        kind: Kind::Boolean,
+        flag: None,
+        meaning: "Whether clients are told the reason that the service gives behind deny.",
+    },
+    ConfigOption {
+        key: "auth_http.request_timeout_seconds",
+        default: r#"15"#,
+        kind: Kind::Integer(1..=300),
+        flag: None,
+        meaning: "Seconds within which the service has to answer.",
+    },
+    ConfigOption {
+        key: "auth_http.ca_file",
+        default: r#""""#,
+        kind: Kind::File,
+        flag: None,
+        meaning: "PEM file of the roots from which the service's certificate has to come, if its addresses are \
+                  https://. Those that browsers trust when empty.",
+    },
+    ConfigOption {
         key: "store.engine",
         default: r#""journal""#,
         kind: Kind::Choice(&["journal", "sled"]),
@@ -364,150 +544,3 @@ pub const OPTIONS: &[ConfigOption] = &[
                   a line.",
     },
 ];
-
-/// Options whose environment variable has a sibling that ends in `_FILE` and names a file with the value, as containers
-/// are given secrets.
-const FROM_FILES: [&str; 3] = ["default_vhost", "default_user", "default_pass"];
-
-impl ConfigOption {
-    /// The environment variable that names a file with the value, if the option has one.
-    pub fn file_variable(&self) -> Option<String> {
-        let has = FROM_FILES.contains(&self.key);
-        has.then(|| format!("{}_FILE", self.environment_variable()))
-    }
-
-    /// The option with this key.
-    pub fn find(key: &str) -> Option<&'static Self> {
-        OPTIONS.iter().find(|option| option.key == key)
-    }
-
-    /// The environment variable that sets it: `amqp.frame_max` is `LEVERET_AMQP_FRAME_MAX`.
-    pub fn environment_variable(&self) -> String {
-        format!("LEVERET_{}", self.key.replace('.', "_").to_uppercase())
-    }
-
-    /// The section (empty at the top of the file) and the key inside it.
-    pub fn section_and_name(&self) -> (&'static str, &'static str) {
-        self.key.split_once('.').unwrap_or(("", self.key))
-    }
-
-    /// The value that `text`, from an environment variable or a flag, stands for. What cannot be of the option's
-    /// kind stays text, so that [`check`](Self::check) complains about it.
-    pub fn parse_text(&self, text: &str) -> Value {
-        match self.kind {
-            Kind::Integer(_) => text
-                .trim()
-                .parse()
-                .map(Value::Integer)
-                .unwrap_or_else(|_| text.into()),
-            Kind::BytesOrFraction => {
-                let number = text.trim();
-                let whole = number.parse().map(Value::Integer);
-                whole
-                    .or_else(|_| number.parse().map(Value::Float))
-                    .unwrap_or_else(|_| text.into())
-            }
-            Kind::Texts | Kind::Choices(_) | Kind::Addresses => {
-                let items = text
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty());
-                Value::Array(items.map(Value::from).collect())
-            }
-            Kind::Text | Kind::Secret | Kind::File | Kind::Choice(_) | Kind::LogFilter => {
-                text.into()
-            }
-        }
-    }
-
-    /// What is admitted, for documentation: `4096 to 16777216`.
-    pub fn admitted(&self) -> String {
-        match &self.kind {
-            Kind::Text | Kind::Secret => "text".into(),
-            Kind::Choice(words) => words.join(", "),
-            Kind::File => "path of a file".into(),
-            Kind::Choices(words) => format!("list of {}", words.join(", ")),
-            Kind::Integer(range) => format!("{} to {}", range.start(), range.end()),
-            Kind::BytesOrFraction => "whole number of bytes, or fraction from 0.0 to 1.0".into(),
-            Kind::Texts => "list of texts".into(),
-            Kind::Addresses => "list of address:port".into(),
-            Kind::LogFilter => "log level, or list of target=level".into(),
-        }
-    }
-
-    /// Checks kind and range.
-    ///
-    /// # Errors
-    /// What the value should have been, as the end of a sentence that begins with the key.
-    pub fn check(&self, value: &Value) -> Result<(), String> {
-        match (&self.kind, value) {
-            (Kind::Text, Value::String(text)) if !text.is_empty() => Ok(()),
-            (Kind::Text, _) => Err(format!("must be a text that is not empty, not {value}")),
-            (Kind::Secret, Value::String(text)) if !text.is_empty() => Ok(()),
-            (Kind::Secret, _) => Err("must be a text that is not empty".to_owned()),
-            (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Ok(()),
-            (Kind::Choice(words), _) => {
-                Err(format!("must be one of {}, not {value}", words.join(", ")))
-            }
-            (Kind::Integer(range), Value::Integer(number)) if range.contains(number) => Ok(()),
-            (Kind::Integer(range), _) => Err(format!(
-                "must be a whole number from {} to {}, not {value}",
-                range.start(),
-                range.end()
-            )),
-            (Kind::BytesOrFraction, Value::Integer(2..)) => Ok(()),
-            (Kind::BytesOrFraction, Value::Float(part)) if *part > 0.0 && *part <= 1.0 => Ok(()),
-            (Kind::BytesOrFraction, _) => Err(format!(
-                "must be a whole number of bytes above 1 or a fraction such as 0.6, not {value}"
-            )),
-            (Kind::File, Value::String(_)) => Ok(()),
-            (Kind::File, _) => Err(format!("must be the path of a file, not {value}")),
-            (Kind::Choices(words), Value::Array(items))
-                if !items.is_empty()
-                    && items
-                        .iter()
-                        .all(|item| item.as_str().is_some_and(|item| words.contains(&item))) =>
-            {
-                Ok(())
-            }
-            (Kind::Choices(words), _) => Err(format!(
-                "must be a list of {}, not {value}",
-                words.join(", ")
-            )),
-            (Kind::Texts, Value::Array(items)) if items.iter().all(Value::is_str) => Ok(()),
-            (Kind::Texts, _) => Err(format!("must be a list of texts, not {value}")),
-            (Kind::Addresses, Value::Array(items)) => items.iter().try_for_each(check_address),
-            (Kind::Addresses, _) => Err(format!("must be a list of address:port, not {value}")),
-            (Kind::LogFilter, Value::String(text)) => check_log_filter(text),
-            (Kind::LogFilter, _) => Err(format!("must be a text, not {value}")),
-        }
-    }
-}
-
-fn check_address(item: &Value) -> Result<(), String> {
-    match item.as_str().map(str::parse::<SocketAddr>) {
-        Some(Ok(_)) => Ok(()),
-        _ => Err(format!(
-            "must be a list of address:port such as \"127.0.0.1:5672\" or \"[::]:5672\", not {item}"
-        )),
-    }
-}
-
-/// Stricter than the filter's own parser, which takes a misspelt level for the name of a module.
-fn check_log_filter(text: &str) -> Result<(), String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
-    let directive_is_good = |directive: &str| match directive.rsplit_once('=') {
-        Some((target, level)) => !target.is_empty() && is_level(level),
-        None => is_level(directive),
-    };
-    if text.split(',').all(directive_is_good)
-        && tracing_subscriber::EnvFilter::try_new(text).is_ok()
-    {
-        return Ok(());
-    }
-    Err(format!(
-        "must be one of {} or a list as \"info,leveret::net=debug\", not \"{text}\"",
-        LEVELS.join(", ")
-    ))
-}

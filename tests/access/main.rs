@@ -14,8 +14,11 @@ mod logins;
 mod outside;
 mod permissions;
 mod served;
+mod service;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod tokens;
 mod topic_permissions;
 mod vhosts;
+mod web;

@@ -48,6 +48,18 @@ impl Served {
         Self::start_with(settings())
     }
 
+    /// A broker whose users those know that these environment variables name.
+    pub fn start_configured(options: Vec<(String, String)>) -> Self {
+        let loaded = leveret::config::load(None, options, &[]).expect("a good configuration");
+        let chain = leveret::authentication::configured(&loaded.config);
+        let served = Self::start();
+        let set = served
+            .broker
+            .set_authentication(chain.expect("good options"));
+        assert!(set);
+        served
+    }
+
     pub fn start_with(settings: Settings) -> Self {
         let store = Arc::new(MemoryStore::new());
         let clock = Clock::start();
