@@ -55,6 +55,11 @@ impl Watch {
         }
     }
 
+    /// Bytes of memory that the process may use; 0 if that is not watched.
+    pub fn memory_limit(&self) -> u64 {
+        self.memory.as_ref().map_or(0, |memory| memory.limit)
+    }
+
     /// Looks once, and raises and ends alarms accordingly.
     pub fn check(&mut self) {
         self.check_memory();

@@ -1,10 +1,15 @@
 //! What the HTTP API is told of the program around the core.
 
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc, thread};
 
-use management_api::{Certificate, Listener, Node};
+use management_api::{Certificate, Listener, Node, ResourceLimits};
+use rustix::process::{Resource, getrlimit};
 
-use crate::{config::Config, net::connection::Serving, tls::Tls};
+use crate::{
+    config::{Config, MetricsAccess},
+    net::connection::Serving,
+    tls::Tls,
+};
 
 /// This broker, for the HTTP API.
 pub fn node(
@@ -12,6 +17,7 @@ pub fn node(
     serving: &Serving,
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
+    mem_limit: u64,
 ) -> Node {
     let clock = serving.clock;
     Node {
@@ -24,10 +30,22 @@ pub fn node(
         data_dir: config.data_dir.clone(),
         started_at: clock.now(),
         clock: Arc::new(move || clock.now()),
+        limits: ResourceLimits {
+            mem_limit,
+            disk_free_limit: config.alarms.disk_free_limit,
+            fd_total: open_file_limit(),
+            processors: thread::available_parallelism().map_or(1, NonZero::get),
+        },
+        metrics_authentication: config.http.metrics_access == MetricsAccess::Monitors,
         certificates: Arc::new(move || {
             let expiry = tls.as_ref().and_then(|tls| tls.expiry());
             let certificate = expiry.map(|(file, expires_at)| Certificate { file, expires_at });
             certificate.into_iter().collect()
         }),
     }
+}
+
+/// How many files the process may open.
+fn open_file_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

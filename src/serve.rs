@@ -24,8 +24,9 @@ use crate::net::connection::Serving;
 use crate::net::expiries;
 use crate::ports::{House, Ports};
 use crate::protocol::Settings;
+use crate::sampler::{self, Sampler};
 use crate::tls::{self, Tls};
-use crate::{logging, sampler, signals, stores};
+use crate::{logging, signals, stores};
 
 /// How long connections may take to end when the broker stops; a container platform sends SIGKILL soon after.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -123,14 +124,20 @@ async fn until_stopped(
 ) -> Result<(), Error> {
     let house = House::new(config, serving.clone(), signals::stopping()?);
     let listening = ports.listen()?;
-    let node = management::node(config, &serving, listening.describe()?, tls.clone());
+    let node = management::node(
+        config,
+        &serving,
+        listening.describe()?,
+        tls.clone(),
+        watch.memory_limit(),
+    );
     let router = management_api::router(node);
     listening.serve(&house, &router, tls.as_ref())?;
     let certificates = tls.map(|tls| tokio::spawn(tls.watch()));
     let expiries = tokio::spawn(expiries::run(Arc::clone(&serving.broker), serving.clock));
     let alarms = tokio::spawn(alarms::run(watch));
-    let broker = Arc::clone(&serving.broker);
-    let sampler = tokio::spawn(sampler::run(broker, serving.clock));
+    let sampler = Sampler::new(Arc::clone(&serving.broker), &config.data_dir);
+    let sampler = tokio::spawn(sampler::run(sampler, serving.clock));
     tracing::info!("Leveret {} ready", env!("CARGO_PKG_VERSION"));
     house.stopping.cancelled().await;
     serving.broker.close_connections(SHUTDOWN);

@@ -24,6 +24,7 @@ use crate::{
     listing::{self, Columns, Key, Listed},
     properties,
     request::{Names, Query, put_status},
+    statistics::{Ranges, put_exchange},
 };
 
 pub(crate) fn routes() -> Router<Shared> {
@@ -39,6 +40,8 @@ pub(crate) fn routes() -> Router<Shared> {
 
 /// An exchange of a list.
 struct Item {
+    node: Shared,
+    ranges: Option<Ranges>,
     vhost: Arc<str>,
     exchange: Arc<Exchange>,
 }
@@ -58,7 +61,19 @@ impl Listed for Item {
     }
 
     fn object(&self, _: &Columns) -> impl Serialize {
-        exchange_json(&self.vhost, &self.exchange)
+        let mut object = exchange_json(&self.vhost, &self.exchange);
+        if let Some(ranges) = &self.ranges {
+            put_exchange(&self.node, &self.exchange, ranges, &mut object);
+        }
+        object
+    }
+}
+
+/// The samples that a client wants to see; `None` if it wants no statistics.
+fn ranges(query: &Query) -> Result<Option<Ranges>, Error> {
+    match query.is_true("disable_stats") {
+        true => Ok(None),
+        false => Ranges::of(query).map(Some),
     }
 }
 
@@ -85,10 +100,13 @@ async fn list(
     State(node): State<Shared>,
     query: Query,
 ) -> Result<Response, Error> {
+    let ranges = ranges(&query)?;
     let vhosts = auth.scope.listed(&auth.caller, &node)?;
     let items = vhosts.iter().flat_map(|vhost| {
         let exchanges = vhost.exchanges().into_iter();
         exchanges.map(|exchange| Item {
+            node: Arc::clone(&node),
+            ranges,
             vhost: Arc::clone(&vhost.name),
             exchange,
         })
@@ -96,13 +114,19 @@ async fn list(
     listing::paged(items.collect(), &["vhost", "name"], &query)
 }
 
-async fn one(auth: Authorized<VhostMember>, names: Names, query: Query) -> Result<Response, Error> {
+async fn one(
+    auth: Authorized<VhostMember>,
+    State(node): State<Shared>,
+    names: Names,
+    query: Query,
+) -> Result<Response, Error> {
     let vhost = auth.scope.existing()?;
     let exchange = vhost
         .exchange(names.get("exchange"))
         .ok_or(Error::NoSuchPath)?;
     let mut object = exchange_json(&vhost.name, &exchange);
-    if !query.is_true("disable_stats") {
+    if let Some(ranges) = ranges(&query)? {
+        put_exchange(&node, &exchange, &ranges, &mut object);
         object.insert("incoming".to_owned(), json!([]));
         object.insert("outgoing".to_owned(), json!([]));
     }

@@ -12,7 +12,9 @@
 mod bindings;
 mod body;
 mod caller;
+mod channels;
 mod cluster;
+mod connections;
 mod definitions;
 mod error;
 mod exchanges;
@@ -23,13 +25,17 @@ mod limits;
 mod listing;
 mod login;
 mod node;
+mod nodes;
 mod overview;
 mod page;
 mod parameters;
 mod permissions;
 mod policies;
+mod prometheus;
 mod properties;
+mod queues;
 mod request;
+mod statistics;
 mod users;
 mod vhosts;
 
@@ -47,6 +53,7 @@ use tower::{ServiceExt as _, util::MapRequestLayer};
 pub use self::{
     error::Error,
     node::{Certificate, Clock, Listener, Node, StoreKind},
+    nodes::ResourceLimits,
 };
 
 /// The version of RabbitMQ whose behaviour tools meet here; they choose their requests by it.
@@ -72,11 +79,16 @@ pub fn router(node: Node) -> Router {
         .merge(cluster::routes())
         .merge(leveret::routes())
         .merge(definitions::routes())
+        .merge(nodes::routes())
+        .merge(queues::routes())
+        .merge(connections::routes())
+        .merge(channels::routes())
         .fallback(async || Error::NoSuchPath)
         .method_not_allowed_fallback(other_method);
     let all = Router::new()
         .route("/", get(page::index))
         .route("/style.css", get(page::style))
+        .merge(prometheus::routes())
         .nest("/api", api)
         .fallback(async || Error::NoSuchPath)
         .with_state(Arc::new(node));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::Error;
+use crate::{Error, ResourceLimits};
 
 /// The time: milliseconds since 1970 that never go back.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -36,6 +36,10 @@ pub struct Node {
     pub started_at: Millis,
     /// The time.
     pub clock: Clock,
+    /// What the process may use.
+    pub limits: ResourceLimits,
+    /// Whether metrics are for monitors only.
+    pub metrics_authentication: bool,
     /// The certificates that the listeners show.
     pub certificates: Arc<dyn Fn() -> Vec<Certificate> + Send + Sync>,
 }

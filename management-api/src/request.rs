@@ -68,6 +68,12 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// All values under this key.
+    pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.0.iter().filter(move |(known, _)| known == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// Whether the value under this key is `true`.
     pub(crate) fn is_true(&self, key: &str) -> bool {
         self.get(key) == Some("true")

@@ -44,6 +44,8 @@ fn node(core: Arc<Broker>) -> Node {
         data_dir: "/var/lib/leveret".into(),
         started_at: 0,
         clock: Arc::new(|| 0),
+        limits: ResourceLimits::default(),
+        metrics_authentication: false,
         certificates: Arc::new(Vec::new),
     }
 }
@@ -87,7 +89,7 @@ async fn the_overview_has_rabbitmqs_fields() {
     assert_eq!(overview["store"], store);
     assert_eq!(
         overview["listeners"],
-        json!([{ "node": "leveret@here", "protocol": "amqp", "ip_address": "127.0.0.1", "port": 5672 }])
+        json!([{ "node": "leveret@here", "protocol": "amqp", "ip_address": "127.0.0.1", "port": 5672, "socket_opts": {}, "tls": false }])
     );
 }
 

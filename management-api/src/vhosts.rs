@@ -22,6 +22,7 @@ use crate::{
     caller::{Administrator, Authorized, Management},
     listing::{self, Ready},
     request::{Names, Query, put_status},
+    statistics::{Ranges, put_vhost},
     users::tag_list,
 };
 
@@ -41,10 +42,11 @@ async fn list(
     State(node): State<Shared>,
     query: Query,
 ) -> Result<Response, Error> {
+    let ranges = Ranges::of(&query)?;
     let vhosts = auth.caller.visible_vhosts(&node);
     let vhosts = vhosts
         .iter()
-        .map(|vhost| Ready(vhost_json(&node, vhost, &query)));
+        .map(|vhost| Ready(vhost_json(&node, vhost, &query, &ranges)));
     listing::paged(vhosts.collect(), &["name"], &query)
 }
 
@@ -53,12 +55,13 @@ async fn one(
     State(node): State<Shared>,
     query: Query,
 ) -> Result<Response, Error> {
+    let ranges = Ranges::of(&query)?;
     let vhost = auth.scope.existing()?;
-    listing::one(vhost_json(&node, vhost, &query), &query)
+    listing::one(vhost_json(&node, vhost, &query, &ranges), &query)
 }
 
 /// What the API says of a vhost.
-fn vhost_json(node: &Node, vhost: &Vhost, query: &Query) -> Value {
+fn vhost_json(node: &Node, vhost: &Vhost, query: &Query, ranges: &Ranges) -> Value {
     let definition = node.core.vhost_definition(&vhost.name).unwrap_or_default();
     let mut object = json!({
         "name": vhost.name,
@@ -73,15 +76,7 @@ fn vhost_json(node: &Node, vhost: &Vhost, query: &Query) -> Value {
     if !query.is_true("disable_stats")
         && let Some(fields) = object.as_object_mut()
     {
-        let (mut ready, mut unacknowledged) = (0, 0);
-        vhost.for_each_queue(|queue| {
-            let counts = queue.counts();
-            ready += counts.ready;
-            unacknowledged += counts.unacknowledged;
-        });
-        fields.insert("messages_ready".to_owned(), ready.into());
-        fields.insert("messages_unacknowledged".to_owned(), unacknowledged.into());
-        fields.insert("messages".to_owned(), (ready + unacknowledged).into());
+        put_vhost(node, vhost, ranges, fields);
     }
     object
 }

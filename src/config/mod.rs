@@ -172,6 +172,18 @@ pub struct Http {
     pub listen: Vec<SocketAddr>,
     /// Where it listens for TLS; nowhere when empty.
     pub tls_listen: Vec<SocketAddr>,
+    /// Who may read the metrics.
+    pub metrics_access: MetricsAccess,
+}
+
+/// Who may read the metrics for Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsAccess {
+    /// Whoever reaches the port, as in RabbitMQ.
+    Anybody,
+    /// Users with the tag `monitoring` or `administrator`.
+    Monitors,
 }
 
 /// Options of definitions that are imported at the start.

@@ -244,6 +244,14 @@ pub const OPTIONS: &[ConfigOption] = &[
                   Certificates are those of [tls].",
     },
     ConfigOption {
+        key: "http.metrics_access",
+        default: r#""anybody""#,
+        kind: Kind::Choice(&["anybody", "monitors"]),
+        flag: None,
+        meaning: "Who may read /metrics. \"anybody\" who reaches the port, as in RabbitMQ; \"monitors\" are users with \
+                  the tag monitoring or administrator.",
+    },
+    ConfigOption {
         key: "definitions.import_file",
         default: r#""""#,
         kind: Kind::File,

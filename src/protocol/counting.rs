@@ -83,6 +83,12 @@ impl Channel {
         let unconfirmed = confirms.unconfirmed();
         self.entry.messages_unconfirmed.set(unconfirmed);
     }
+
+    /// Counts a message that goes into so many queues.
+    #[inline]
+    pub(super) fn count_targets(&self, queues: usize) {
+        self.entry.counters.add(Column::Routed, queues as u64);
+    }
 }
 
 impl Session {

@@ -141,6 +141,7 @@ impl Channel {
             }
             return;
         }
+        self.count_targets(route.queues.len());
         match &mut self.transaction {
             Some(pending) => {
                 pending.publishes.push((message, Arc::clone(route)));
@@ -154,6 +155,7 @@ impl Channel {
     #[inline]
     fn number_publish(&mut self, batch: &mut Batch) -> Option<(u16, u64)> {
         let confirms = self.confirms.as_mut()?;
+        self.entry.counters.add(Column::PublishConfirm, 1);
         if batch.confirming.last() != Some(&self.number) {
             batch.confirming.push(self.number);
         }

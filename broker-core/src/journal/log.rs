@@ -5,6 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
+use super::statistics::LogWork;
 pub use crate::store::Durability;
 use crate::{
     error::Error,
@@ -161,6 +162,11 @@ pub trait Log: Send + Sync {
 
     /// What it occupies.
     fn files(&self) -> LogFiles;
+
+    /// What its writer has done, if that is counted.
+    fn work(&self) -> Option<&LogWork> {
+        None
+    }
 
     /// Makes everything appended so far survive a power cut, and stops. Gives up after a few seconds if the disk is
     /// full. Later appends are refused.

@@ -22,6 +22,7 @@ mod reader;
 mod run;
 mod segment;
 mod shared;
+pub mod statistics;
 mod store;
 mod trouble;
 

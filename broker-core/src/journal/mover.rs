@@ -90,6 +90,8 @@ impl Mover {
             let path = segment::path(&self.shared.directory, number);
             let _ = self.shared.files.remove(&path);
         })?;
+        let written = segment.as_ref().map_or(0, |segment| segment.length);
+        self.shared.work.moved(sparse.len(), written);
         self.install(segment, &places, full);
         self.commit()
     }

@@ -13,6 +13,7 @@ use super::{
     file_system::FileSystem,
     index::Index,
     log::{Follower, Log, LogPosition},
+    statistics::MoverWork,
 };
 use crate::error::Error;
 
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) segment_size: u64,
     /// Bytes of the manifest.
     pub(super) manifest_bytes: AtomicU64,
+    /// What the mover has done.
+    pub(super) work: MoverWork,
     chores: Mutex<Chores>,
     changed: Condvar,
 }
@@ -77,6 +80,7 @@ impl Shared {
             index: Mutex::new(index),
             segment_size,
             manifest_bytes: AtomicU64::new(0),
+            work: MoverWork::default(),
             chores: Mutex::default(),
             changed: Condvar::new(),
         }

@@ -27,6 +27,7 @@ use super::{
     run::Place,
     segment,
     shared::{Chore, IndexFollower},
+    statistics::JournalStatistics,
     trouble::{Doing, Trouble},
 };
 use crate::{
@@ -240,6 +241,10 @@ impl MessageStore for JournalStore {
 
     fn blocked(&self) -> Option<String> {
         self.shared.log.blocked().or_else(|| self.shared.blocked())
+    }
+
+    fn statistics(&self) -> Option<JournalStatistics> {
+        Some(JournalStatistics::of(&self.shared))
     }
 
     fn close(&self) {

@@ -22,6 +22,7 @@ mod expire_paged;
 pub mod expiries;
 mod idle;
 pub mod incoming_bindings;
+pub mod inspection;
 mod intake;
 pub mod lane;
 pub mod lanes;
@@ -60,6 +61,7 @@ pub use self::{
     entry::{Entry, Millis, NEVER},
     expiries::Expiries,
     incoming_bindings::{BindingKey, IncomingBindings},
+    inspection::{InspectedConsumer, Inspection},
     intake::Run,
     lanes::{Place, Places},
     latency::{Quantiles, QueueTimes},

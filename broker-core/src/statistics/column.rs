@@ -27,6 +27,10 @@ pub enum Column {
     ReturnUnroutable,
     /// Other messages that went nowhere.
     DropUnroutable,
+    /// Publishes in confirm mode.
+    PublishConfirm,
+    /// Messages put into queues, once for each queue.
+    Routed,
     /// Messages read back from disk.
     DiskReads,
     /// Messages handed to the store.
@@ -64,7 +68,7 @@ pub enum Column {
 }
 
 /// How many columns a channel has.
-pub const OF_CHANNEL: usize = Column::DropUnroutable as usize + 1;
+pub const OF_CHANNEL: usize = Column::Routed as usize + 1;
 
 /// How many columns a queue counts; its two lengths follow.
 pub const OF_QUEUE: usize = Column::DeadDeliveryLimit as usize + 1;

@@ -16,6 +16,8 @@ pub struct History<const N: usize> {
     total: Counts<N>,
     /// The second of the last record.
     second: u32,
+    /// The second in which anything last changed.
+    last_change: u32,
     /// What the counts were in the last seconds, as far as they have changed since.
     recent: VecDeque<(u32, Counts<N>)>,
     rings: [Ring<N>; 3],
@@ -45,6 +47,7 @@ impl<const N: usize> History<N> {
         Self {
             total: Counts::default(),
             second,
+            last_change: second,
             recent: VecDeque::from([(second.saturating_sub(1), Counts::default())]),
             rings: RINGS.map(|(length, kept)| Ring::new(length, kept, second)),
         }
@@ -57,6 +60,7 @@ impl<const N: usize> History<N> {
         }
         let changed = self.total != *counts;
         if changed {
+            self.last_change = second;
             let before = second.saturating_sub(1);
             if self.recent.back().is_none_or(|(at, _)| *at < before) {
                 self.recent.push_back((before, self.total));
@@ -81,6 +85,11 @@ impl<const N: usize> History<N> {
             self.recent = VecDeque::new();
         }
         self.rings.iter().any(|ring| !ring.is_empty())
+    }
+
+    /// The second in which anything last changed.
+    pub fn last_change(&self) -> u32 {
+        self.last_change
     }
 
     /// What the last record said.

@@ -27,7 +27,9 @@ pub use self::{
     sled_database::SledDatabase,
     sled_store::SledStore,
 };
-use crate::{error::Error, message::Message, queue::Millis};
+use crate::{
+    error::Error, journal::statistics::JournalStatistics, message::Message, queue::Millis,
+};
 
 /// Identifies a durable queue in the store. Never reused, so that what a deleted queue left behind cannot appear in a
 /// later queue of the same name.
@@ -211,6 +213,11 @@ pub trait MessageStore: Send + Sync {
 
     /// Says why nothing can be written at the moment (a full disk), if so. Publishers are blocked as long as it lasts.
     fn blocked(&self) -> Option<String> {
+        None
+    }
+
+    /// What the store does, if it counts that.
+    fn statistics(&self) -> Option<JournalStatistics> {
         None
     }
 

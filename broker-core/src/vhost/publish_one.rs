@@ -13,6 +13,7 @@ use crate::{
     message::{Flags, Message},
     permissions::{Access, Operation, Resource},
     queue::{Millis, Work},
+    statistics::Column,
     store::Ticket,
 };
 
@@ -90,6 +91,10 @@ impl Vhost {
         let headers = examined.headers.as_ref();
         let route = self.route(&exchange, key, &examined.copies, headers);
         let (mut work, mut refused) = (Work::default(), Vec::new());
+        let queues = route.queues.len() as u64;
+        exchange.count(1, queues, &self.statistics);
+        self.statistics.count(Column::Publish, 1);
+        self.statistics.count(Column::Routed, queues);
         self.publish(&route, &mut vec![message], now, &mut work, &mut refused);
         self.bury(now, &mut work);
         Ok(Published {

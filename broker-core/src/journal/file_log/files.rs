@@ -19,6 +19,7 @@ use crate::{
     journal::{
         file_system::{File, FileSystem},
         log::{LogFiles, LogOptions, LogPosition},
+        statistics::LogWork,
     },
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Files {
     /// Those that hold the log. Reading holds this lock, so that none is used again under a reader.
     open: RwLock<BTreeMap<u64, Arc<dyn File>>>,
     ready: Mutex<Ready>,
+    /// What the writer has done.
+    pub(super) work: LogWork,
 }
 
 /// What comes behind the active file.
@@ -66,6 +69,7 @@ impl Files {
             spare: options.spare,
             open: RwLock::default(),
             ready: Mutex::default(),
+            work: LogWork::default(),
         }
     }
 

@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    journal::statistics::LogWork,
     store::{Completion, Durability, FailureHook, GroupCommit, SyncWhen, Ticket},
 };
 
@@ -171,6 +172,10 @@ impl Log for FileLog {
 
     fn files(&self) -> LogFiles {
         self.files.usage()
+    }
+
+    fn work(&self) -> Option<&LogWork> {
+        Some(&self.files.work)
     }
 
     fn close(&self) {

@@ -1,6 +1,6 @@
 //! The writer thread's side of a log: puts each group behind the last, and goes on to the next file in time.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Instant};
 
 use super::{
     chain::{Chain, End},
@@ -130,6 +130,7 @@ impl Writer {
             file: active.number,
             offset: active.offset + HEADER as u64,
         };
+        self.files.work.wrote(size);
         active.offset += size;
         active.index = active.index.saturating_add(1);
         self.sequence += 1;
@@ -181,7 +182,9 @@ impl Writer {
         if let Some(active) = &mut self.active
             && active.dirty
         {
+            let started = Instant::now();
             let synced = active.file.sync();
+            self.files.work.synced(started.elapsed());
             synced.map_err(|error| self.files.failed("sync", active.number, &error))?;
             active.dirty = false;
         }

@@ -1,0 +1,210 @@
+//! The node (RabbitMQ: `rabbit_mgmt_wm_nodes`, `rabbit_mgmt_wm_node`, `rabbit_mgmt_wm_node_memory`).
+//!
+//! What concerns Erlang, its file handle cache and its message store is left out; see `docs/compatibility.md`.
+
+use axum::{Router, extract::State, response::Response, routing::get};
+use broker_core::{
+    alarms,
+    statistics::{Column, Resource},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Node, Shared,
+    caller::{Authorized, Monitor},
+    listing::{self, Ready},
+    request::{Names, Query},
+    statistics::{Object, Ranges, put_churn, put_resources},
+};
+
+/// What the process may use, in the words of `/api/nodes`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ResourceLimits {
+    /// Bytes of memory above which publishers are blocked.
+    pub mem_limit: u64,
+    /// Free bytes of the disk below which publishers are blocked.
+    pub disk_free_limit: u64,
+    /// Open file descriptors.
+    pub fd_total: u64,
+    /// Threads of the runtime.
+    pub processors: usize,
+}
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/nodes", get(list))
+        .route("/nodes/{node}", get(one))
+        .route("/nodes/{node}/memory", get(memory))
+        .route("/nodes/{node}/memory/ets", get(memory))
+}
+
+async fn list(
+    _: Authorized<Monitor>,
+    State(node): State<Shared>,
+    query: Query,
+) -> Result<Response, Error> {
+    let ranges = Ranges::of(&query)?;
+    let items = vec![Ready(node_json(&node, &query, &ranges).into())];
+    listing::all(items, &["name"], &query)
+}
+
+async fn one(
+    _: Authorized<Monitor>,
+    State(node): State<Shared>,
+    names: Names,
+    query: Query,
+) -> Result<Response, Error> {
+    let ranges = Ranges::of(&query)?;
+    check_name(&names, &node)?;
+    listing::one(node_json(&node, &query, &ranges), &query)
+}
+
+/// RabbitMQ divides the memory by what the Erlang machine has it for.
+async fn memory(
+    _: Authorized<Monitor>,
+    State(node): State<Shared>,
+    names: Names,
+    query: Query,
+) -> Result<Response, Error> {
+    check_name(&names, &node)?;
+    let used = node.core.statistics().resources();
+    let used = used.0.first().copied().unwrap_or_default();
+    let queues = node.core.pager().resident() as u64;
+    let memory = json!({
+        "memory": {
+            "queue_procs": queues,
+            "other_proc": used.saturating_sub(queues),
+            "strategy": "rss",
+            "total": { "rss": used, "allocated": used, "erlang": used },
+        }
+    });
+    listing::one(memory, &query)
+}
+
+fn check_name(names: &Names, node: &Node) -> Result<(), Error> {
+    match names.get("node") == node.name {
+        true => Ok(()),
+        false => Err(Error::NoSuchPath),
+    }
+}
+
+/// What the API says of the node.
+fn node_json(node: &Node, query: &Query, ranges: &Ranges) -> Object {
+    let Value::Object(mut object) = json!({
+        "name": node.name,
+        "type": "disc",
+        "running": true,
+        "being_drained": false,
+    }) else {
+        return Object::new();
+    };
+    if query.is_true("disable_stats") {
+        return object;
+    }
+    put_facts(node, &mut object);
+    put_resources(node, ranges, &mut object);
+    put_churn(node, ranges, &mut object);
+    object
+}
+
+fn put_facts(node: &Node, object: &mut Object) {
+    let alarms = node.core.alarms();
+    let alarm = |resource: alarms::Resource| alarms.resources().any(|on| on == resource);
+    let limits = &node.limits;
+    let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    put("os_pid", std::process::id().to_string().into());
+    put("uptime", node.now().saturating_sub(node.started_at).into());
+    put("mem_limit", limits.mem_limit.into());
+    put("mem_alarm", alarm(alarms::Resource::Memory).into());
+    put("disk_free_limit", limits.disk_free_limit.into());
+    put("disk_free_alarm", alarm(alarms::Resource::Disk).into());
+    put("fd_total", limits.fd_total.into());
+    // A connection is one descriptor.
+    put("sockets_total", limits.fd_total.into());
+    put("proc_total", (1u64 << 20).into());
+    put("processors", limits.processors.into());
+    put("run_queue", 0.into());
+    put("rates_mode", "basic".into());
+    put("mem_calculation_strategy", "rss".into());
+    put("net_ticktime", 60.into());
+    put("db_dir", node.data_dir.display().to_string().into());
+    for key in ["log_files", "config_files", "partitions", "cluster_links"] {
+        put(key, json!([]));
+    }
+    put(
+        "enabled_plugins",
+        json!(["rabbitmq_management", "rabbitmq_prometheus"]),
+    );
+    put("exchange_types", exchange_types());
+    put("auth_mechanisms", auth_mechanisms());
+    put("applications", applications());
+    put("contexts", contexts(node));
+    put("metrics_gc_queue_length", json!({}));
+    put("ra_open_file_metrics", json!({}));
+    put("node_tags", json!({}));
+}
+
+/// The exchange types that there are.
+pub(crate) fn exchange_types() -> Value {
+    let kind = |name: &str| {
+        let description = format!("AMQP {name} exchange, as per the AMQP specification");
+        json!({ "name": name, "description": description, "enabled": true })
+    };
+    ["direct", "fanout", "headers", "topic"]
+        .map(kind)
+        .to_vec()
+        .into()
+}
+
+fn auth_mechanisms() -> Value {
+    let mechanism = |name: &str, description: &str| json!({ "name": name, "description": description, "enabled": true });
+    json!([
+        mechanism("PLAIN", "SASL PLAIN authentication mechanism"),
+        mechanism("AMQPLAIN", "QPid AMQPLAIN mechanism"),
+        mechanism("EXTERNAL", "SASL EXTERNAL authentication mechanism"),
+    ])
+}
+
+fn applications() -> Value {
+    json!([
+        { "name": "leveret", "description": "Leveret", "version": env!("CARGO_PKG_VERSION") },
+        { "name": "rabbit", "description": "RabbitMQ", "version": crate::RABBITMQ_VERSION },
+    ])
+}
+
+/// Where HTTP is served.
+pub(crate) fn contexts(node: &Node) -> Value {
+    let http = node.listeners.iter();
+    let http = http.filter(|it| it.protocol.starts_with("http"));
+    let contexts = http.map(|listener| {
+        json!({
+            "description": "Leveret Management",
+            "node": node.name,
+            "path": "/",
+            "port": listener.address.port().to_string(),
+            "ssl_opts": [],
+        })
+    });
+    contexts.collect()
+}
+
+/// Publishers that cannot publish at the moment.
+pub(crate) fn blocked_publishers(node: &Node) -> usize {
+    use broker_core::broker::ConnectionState;
+    let connections = node.core.connections();
+    let blocked = connections.iter();
+    blocked
+        .filter(|it| it.state() == ConnectionState::Blocked)
+        .count()
+}
+
+/// What is known of one resource of the process.
+pub(crate) fn used(node: &Node, resource: Resource) -> u64 {
+    let used = node.core.statistics().resources();
+    used.0.get(resource as usize).copied().unwrap_or_default()
+}
+
+/// A total of the node.
+pub(crate) fn total(node: &Node, column: Column) -> u64 {
+    node.core.statistics().counts().get(column)
+}

@@ -1,0 +1,153 @@
+//! What Leveret alone tells: the age of messages, the memory of queues, the journal, and publishers that are blocked.
+
+use broker_core::journal::statistics::SYNC_SECONDS;
+
+use super::{
+    objects::{Filter, float, queue_labels},
+    text::{Kind, Labels, Page, labels},
+};
+use crate::{Node, nodes::blocked_publishers};
+
+/// Writes the figures of the whole node.
+pub(super) fn put(node: &Node, page: &mut Page) {
+    let pager = node.core.pager();
+    let (mut oldest, mut paged) = (0, 0);
+    let now = node.now();
+    Filter::default().for_each_queue(node, |queue| {
+        let front = queue.front();
+        oldest = oldest.max(front.entered.map_or(0, |at| now.saturating_sub(at)));
+        paged += front.paged;
+    });
+    for (name, help, value) in [
+        (
+            "leveret_oldest_message_age_seconds",
+            "Age of the oldest message that is first in its queue",
+            float(oldest) / 1000.0,
+        ),
+        (
+            "leveret_messages_paged_out",
+            "Ready messages that lie on disk only",
+            paged as f64,
+        ),
+        (
+            "leveret_message_memory_bytes",
+            "Memory that waiting messages take",
+            pager.resident() as f64,
+        ),
+        (
+            "leveret_message_memory_budget_bytes",
+            "Memory that waiting messages may take",
+            pager.budget() as f64,
+        ),
+        (
+            "leveret_blocked_publishers",
+            "Connections that an alarm keeps from publishing",
+            blocked_publishers(node) as f64,
+        ),
+        (
+            "leveret_store_pending_bytes",
+            "Bytes of messages on their way to the disk",
+            node.core.store().pending_bytes() as f64,
+        ),
+    ] {
+        page.one(name, help, Kind::Gauge, value);
+    }
+    put_journal(node, page);
+}
+
+fn put_journal(node: &Node, page: &mut Page) {
+    let Some(journal) = node.core.store().statistics() else {
+        return;
+    };
+    page.histogram(
+        "leveret_journal_sync_duration_seconds",
+        "Time that the disk took to sync the journal's log",
+        Labels::new(),
+        SYNC_SECONDS.iter().copied(),
+        (&journal.syncs, journal.sync_seconds),
+    );
+    for (name, help, value) in [
+        (
+            "leveret_journal_log_files",
+            "Files of the journal's log",
+            journal.log_files,
+        ),
+        (
+            "leveret_journal_segments",
+            "Segments of the journal",
+            journal.segments,
+        ),
+        (
+            "leveret_journal_live_bytes",
+            "Bytes of the journal that are needed",
+            journal.live_bytes,
+        ),
+        (
+            "leveret_journal_bytes",
+            "Bytes of the journal's files",
+            journal.bytes,
+        ),
+    ] {
+        page.one(name, help, Kind::Gauge, float(value));
+    }
+    for (name, help, value) in [
+        (
+            "leveret_journal_written_bytes_total",
+            "Bytes written to the journal's log",
+            journal.written_bytes,
+        ),
+        (
+            "leveret_journal_compactions_total",
+            "Segments that were rewritten because most of them was not needed any more",
+            journal.compactions,
+        ),
+        (
+            "leveret_journal_compacted_bytes_total",
+            "Bytes of messages that were copied from one file of the journal to another",
+            journal.compacted_bytes,
+        ),
+    ] {
+        page.one(name, help, Kind::Counter, float(value));
+    }
+}
+
+/// Writes the figures of each queue.
+pub(super) fn put_each(node: &Node, filter: &Filter, page: &mut Page) {
+    use broker_core::statistics::Column;
+    let now = node.now();
+    let mut ages = Vec::new();
+    let mut dead = Vec::new();
+    filter.for_each_queue(node, |queue| {
+        if let Some(at) = queue.front().entered {
+            ages.push((queue_labels(queue), float(now.saturating_sub(at)) / 1000.0));
+        }
+        let counts = queue.statistics_counts();
+        for (reason, column) in [
+            ("maxlen", Column::DeadMaxLength),
+            ("expired", Column::DeadExpired),
+            ("rejected", Column::DeadRejected),
+            ("delivery_limit", Column::DeadDeliveryLimit),
+        ] {
+            let count = counts.get(column);
+            if count > 0 {
+                let mut of = queue_labels(queue);
+                of.extend(labels(&[("reason", reason)]));
+                dead.push((of, float(count)));
+            }
+        }
+    });
+    let help = "Age of the first message of a queue";
+    page.family(
+        "leveret_queue_oldest_message_age_seconds",
+        help,
+        Kind::Gauge,
+        ages,
+    );
+    let help = "Messages that left a queue other than by an acknowledgement";
+    page.family(
+        "leveret_queue_dead_messages_total",
+        help,
+        Kind::Counter,
+        dead,
+    );
+}

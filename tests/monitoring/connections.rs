@@ -1,0 +1,145 @@
+//! Connections, channels and consumers over HTTP.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    http::{Http, encoded},
+    support::{Broker, Peer, durable_queue},
+};
+
+/// How long something may take to be seen.
+const HALF_A_SECOND: Duration = Duration::from_millis(500);
+
+fn is_not_empty(list: &Value) -> bool {
+    list.as_array().is_some_and(|list| !list.is_empty())
+}
+
+#[test]
+fn a_connection_a_channel_and_a_queue_are_seen_within_half_a_second() {
+    let broker = Broker::start();
+    let http = Http::of(&broker);
+    // A login costs time of its own: the first one.
+    http.get("/api/overview");
+    let mut peer = Peer::connect_to(&broker);
+    let (connections, took) = http.wait_for("/api/connections", is_not_empty);
+    assert!(took < HALF_A_SECOND, "{took:?}");
+    let connection = &connections[0];
+    let port = peer.local_address().port();
+    let name = format!("127.0.0.1:{port} -> 127.0.0.1:{}", broker.amqp_port());
+    assert_eq!(connection["name"], *name);
+    assert_eq!(connection["user"], "guest");
+    assert_eq!(connection["vhost"], "/");
+    assert_eq!(connection["protocol"], "AMQP 0-9-1");
+    assert_eq!(connection["state"], "running");
+    assert_eq!(connection["peer_port"], port);
+    assert!(connection["connected_at"].as_u64() > Some(1_600_000_000_000));
+    peer.open_channel(7);
+    let of_connection = format!("/api/connections/{}/channels", encoded(&name));
+    let seven = |list: &Value| {
+        let list = list.as_array();
+        list.is_some_and(|list| list.iter().any(|it| it["number"] == 7))
+    };
+    let (_, took) = http.wait_for(&of_connection, seven);
+    assert!(took < HALF_A_SECOND, "{took:?}");
+    peer.declare(1, durable_queue("q"));
+    let (_, took) = http.wait_for("/api/queues", is_not_empty);
+    assert!(took < HALF_A_SECOND, "{took:?}");
+    peer.close();
+    let (_, took) = http.wait_for("/api/connections", |list| !is_not_empty(list));
+    assert!(took < HALF_A_SECOND, "{took:?}");
+}
+
+#[test]
+fn a_channel_shows_its_modes_its_limits_and_what_waits_for_an_answer() {
+    let broker = Broker::start();
+    let http = Http::of(&broker);
+    let mut peer = Peer::connect_to(&broker);
+    peer.declare(1, durable_queue("q"));
+    peer.fill("q", &["a", "b", "c", "d"]);
+    peer.open_channel(2);
+    peer.qos(2, 3, false);
+    peer.qos(2, 9, true);
+    peer.consume(2, "q", "eater");
+    let delivery = peer.expect_delivery(2);
+    peer.expect_deliveries(2, &["b", "c"]);
+    peer.ack(2, delivery.tag(), false);
+    peer.expect_deliveries(2, &["d"]);
+    let name = http.get("/api/connections")[0]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/api/channels/{}", encoded(&format!("{name} (2)")));
+    let three = |channel: &Value| channel["messages_unacknowledged"] == 3;
+    let (channel, _) = http.wait_for(&path, three);
+    assert_eq!(channel["prefetch_count"], 3);
+    assert_eq!(channel["global_prefetch_count"], 9);
+    assert_eq!(channel["consumer_count"], 1);
+    assert_eq!(channel["confirm"], false);
+    assert_eq!(channel["message_stats"]["deliver"], 4);
+    assert_eq!(channel["message_stats"]["ack"], 1);
+    let consumer = &channel["consumer_details"][0];
+    assert_eq!(consumer["consumer_tag"], "eater");
+    assert_eq!(consumer["queue"]["name"], "q");
+    assert_eq!(consumer["prefetch_count"], 3);
+    assert_eq!(consumer["channel_details"]["number"], 2);
+    let consumers = http.get("/api/consumers/%2F");
+    assert_eq!(consumers[0]["consumer_tag"], "eater");
+    assert_eq!(
+        http.get("/api/queues/%2F/q")["consumer_details"][0],
+        consumers[0]
+    );
+    peer.cancel(2, "eater");
+    http.wait_for("/api/consumers", |list| !is_not_empty(list));
+    peer.confirm_select(2);
+    let (channel, _) = http.wait_for(&path, |channel| channel["confirm"] == true);
+    assert_eq!(channel["transactional"], false);
+}
+
+#[test]
+fn an_operator_closes_a_connection_with_320_and_a_reason() {
+    let broker = Broker::start();
+    let http = Http::of(&broker);
+    let mut peer = Peer::connect_to(&broker);
+    let name = http.get("/api/connections")[0]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/api/connections/{}", encoded(&name));
+    let (status, _) = http.send("DELETE", &path, "X-Reason: out of here\r\n", "");
+    assert_eq!(status, 204);
+    let close = peer.expect_close_with_code(320);
+    assert_eq!(close.reply_text.as_str(), "CONNECTION_FORCED - out of here");
+    assert_eq!(http.send("GET", &path, "", "").0, 404);
+    let mut peer = Peer::connect_to(&broker);
+    let (status, _) = http.send("DELETE", "/api/connections/username/guest", "", "");
+    assert_eq!(status, 204);
+    let close = peer.expect_close_with_code(320);
+    assert_eq!(
+        close.reply_text.as_str(),
+        "CONNECTION_FORCED - Closed via management plugin"
+    );
+}
+
+#[test]
+fn what_a_closed_channel_has_counted_stays_in_the_totals() {
+    let broker = Broker::start();
+    let http = Http::of(&broker);
+    let mut peer = Peer::connect_to(&broker);
+    let queue = peer.fresh_queue(1, "q");
+    for _ in 0..3 {
+        peer.open_channel(2);
+        peer.fill(&queue, &["x"]);
+        peer.close_channel(2);
+    }
+    assert!(peer.get(1, &queue, true).is_some());
+    peer.close();
+    let (overview, _) = http.wait_for("/api/overview", |it| it["message_stats"]["publish"] == 3);
+    assert_eq!(overview["message_stats"]["get_no_ack"], 1);
+    assert_eq!(overview["churn_rates"]["channel_created"], 7);
+    assert_eq!(overview["churn_rates"]["channel_closed"], 7);
+    assert_eq!(overview["churn_rates"]["connection_closed"], 1);
+    // The queue went with its connection, and its messages out of the totals.
+    http.wait_for("/api/overview", |it| it["queue_totals"]["messages"] == 0);
+}
