@@ -14,7 +14,7 @@ use rabbitmq_http_client::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::broker::Broker;
+use crate::{broker::Broker, requests::http};
 
 type Api = Client<String, &'static str, &'static str>;
 
