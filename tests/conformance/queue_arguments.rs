@@ -243,3 +243,165 @@ fn unknown_arguments_are_accepted() {
     peer.declare(1, declare);
     peer.close();
 }
+
+/// A durable queue of a type with one further argument.
+fn typed(name: &str, queue_type: &str, key: &str, value: AMQPValue) -> queue::Declare {
+    queue::Declare {
+        arguments: table([("x-queue-type", longstr(queue_type)), (key, value)]),
+        ..durable_queue(name)
+    }
+}
+
+#[test]
+fn what_a_type_of_queue_knows_is_accepted_kept_and_compared() {
+    let mut peer = Peer::connect();
+    let long = AMQPValue::LongLongInt;
+    let mut accepted = vec![
+        (
+            "classic",
+            "x-queue-mode",
+            longstr("lazy"),
+            longstr("default"),
+        ),
+        (
+            "classic",
+            "x-queue-master-locator",
+            longstr("min-masters"),
+            longstr("random"),
+        ),
+        ("quorum", "x-quorum-initial-group-size", long(3), long(5)),
+        ("quorum", "x-max-in-memory-length", long(3), long(5)),
+        ("quorum", "x-delivery-limit", long(3), long(5)),
+    ];
+    if !crate::support::foreign_broker() {
+        let since_then = [
+            (
+                "classic",
+                "x-queue-leader-locator",
+                longstr("balanced"),
+                longstr("client-local"),
+            ),
+            (
+                "quorum",
+                "x-queue-leader-locator",
+                longstr("balanced"),
+                longstr("client-local"),
+            ),
+            (
+                "quorum",
+                "x-member-placement-tag",
+                longstr("one"),
+                longstr("two"),
+            ),
+            (
+                "quorum",
+                "x-dead-letter-strategy",
+                longstr("at-least-once"),
+                longstr("at-most-once"),
+            ),
+            ("quorum", "x-consumer-timeout", long(3), long(5)),
+            (
+                "quorum",
+                "x-consumer-disconnected-timeout",
+                long(3),
+                long(5),
+            ),
+            // On classic queues these are ours.
+            ("classic", "x-delivery-limit", long(3), long(5)),
+            ("classic", "x-consumer-timeout", long(3), long(5)),
+        ];
+        accepted.extend(since_then);
+    }
+    for (queue_type, key, value, other) in accepted {
+        let name = unique("typed");
+        let declare = || typed(&name, queue_type, key, value.clone());
+        peer.declare(1, declare());
+        peer.declare(1, declare());
+        peer.send(1, typed(&name, queue_type, key, other.clone()));
+        let close = peer.expect::<crate::support::channel::Close>(1);
+        let text = close.reply_text.as_str();
+        let expected = format!("inequivalent arg '{key}' for queue '{name}'");
+        assert!(text.contains(&expected), "{key}: {text}");
+        peer.send(1, crate::support::channel::CloseOk {});
+        peer.open_channel(1);
+        peer.delete_queue(1, &name);
+    }
+    peer.close();
+}
+
+#[test]
+fn what_only_another_type_of_queue_knows_is_406() {
+    leveret_only!("RabbitMQ 3.10 knew fewer arguments");
+    let mut peer = Peer::connect();
+    let long = AMQPValue::LongLongInt;
+    for (queue_type, key, value) in [
+        ("classic", "x-quorum-initial-group-size", long(3)),
+        ("classic", "x-max-in-memory-length", long(3)),
+        (
+            "classic",
+            "x-dead-letter-strategy",
+            longstr("at-least-once"),
+        ),
+        ("classic", "x-max-age", longstr("1h")),
+        ("quorum", "x-max-priority", long(3)),
+        ("quorum", "x-queue-mode", longstr("lazy")),
+        ("quorum", "x-queue-version", long(2)),
+        ("quorum", "x-stream-max-segment-size-bytes", long(3)),
+    ] {
+        let name = unique("typed");
+        let text = format!(
+            "PRECONDITION_FAILED - invalid arg '{key}' for queue '{name}' in vhost '/' of queue type \
+             rabbit_{queue_type}_queue"
+        );
+        refused(&mut peer, typed(&name, queue_type, key, value), 406, &text);
+    }
+    peer.close();
+}
+
+#[test]
+fn streams_and_old_storage_are_406() {
+    leveret_only!("RabbitMQ has streams, and 3.10 had the old storage");
+    let mut peer = Peer::connect();
+    let name = unique("typed");
+    for (queue_type, key, value, argument, reason) in [
+        (
+            "stream",
+            "x-unknown",
+            AMQPValue::LongInt(1),
+            "x-queue-type",
+            "\"unsupported queue type 'stream'\"",
+        ),
+        (
+            "classic",
+            "x-queue-version",
+            AMQPValue::LongInt(1),
+            "x-queue-version",
+            "\"unsupported queue version '1'\"",
+        ),
+        (
+            "quorum",
+            "x-queue-leader-locator",
+            longstr("nowhere"),
+            "x-queue-leader-locator",
+            "invalid_queue_locator_arg",
+        ),
+        (
+            "quorum",
+            "x-quorum-initial-group-size",
+            AMQPValue::LongInt(0),
+            "x-quorum-initial-group-size",
+            "{value_zero,0}",
+        ),
+    ] {
+        let text = format!(
+            "PRECONDITION_FAILED - invalid arg '{argument}' for queue '{name}' in vhost '/': {reason}"
+        );
+        refused(&mut peer, typed(&name, queue_type, key, value), 406, &text);
+    }
+    peer.declare(
+        1,
+        typed(&name, "classic", "x-queue-version", AMQPValue::LongInt(2)),
+    );
+    peer.delete_queue(1, &name);
+    peer.close();
+}

@@ -32,6 +32,7 @@ mod ledger;
 mod many_queues;
 mod mixed;
 mod moves;
+mod poison;
 mod priorities;
 mod purge;
 mod restart;
