@@ -3,7 +3,9 @@
 //! show it. The seed is printed; `LEVERET_TEST_SEED` repeats a run, `LEVERET_TEST_CASES` sets how
 //! many sequences it has.
 //!
-//! [`operation`] says what can happen, [`reference`] what should come of it, [`system`] does it.
+//! [`operation`] says what can happen, [`reference`] what should come of it, [`system`] does it. Queues have
+//! [`features`]; a time to live is nothing or an hour, so that no test depends on a clock. Time itself is the business of
+//! the core's own model tests, where it is virtual (`broker-core/src/queue/paging_tests.rs`).
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -11,7 +13,9 @@
     reason = "a failed step is a failed test, and its panic is the report"
 )]
 
+mod features;
 mod operation;
+mod queue;
 mod reference;
 mod system;
 

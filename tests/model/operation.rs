@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use crate::features::FEATURES;
+
 /// The exchanges and their types; the first is the default exchange, which is always there.
 pub const EXCHANGES: [(&str, &str); 4] = [
     ("", "direct"),
@@ -21,8 +23,8 @@ const ROUTING_KEYS: usize = 5;
 /// Indexes are into [`EXCHANGES`], [`QUEUES`] and [`KEYS`].
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// Declares a queue and learns its length.
-    DeclareQueue(usize),
+    /// Declares a queue, if it is not there with the features with this index into [`FEATURES`], and learns its length.
+    DeclareQueue { queue: usize, features: usize },
     /// Deletes a queue, or learns that it was not there.
     DeleteQueue(usize),
     /// Empties a queue of what is ready.
@@ -47,6 +49,9 @@ pub enum Operation {
     Publish {
         exchange: usize,
         routing_key: &'static str,
+        /// In milliseconds: nothing or an hour.
+        expiration: Option<u64>,
+        priority: u8,
     },
     /// Gets a message.
     Get { queue: usize, no_ack: bool },
@@ -61,9 +66,11 @@ pub enum Operation {
         multiple: bool,
         requeue: bool,
     },
+    /// Refuses one and gives it back, which is a failure.
+    Reject(prop::sample::Index),
     /// Gives back everything that is unacknowledged.
     Recover,
-    /// Closes the channel, which gives back everything too, and opens another one.
+    /// Closes the channel, which gives back everything too, as a failure, and opens another one.
     ReopenChannel,
 }
 
@@ -78,10 +85,21 @@ fn named_exchange() -> std::ops::Range<usize> {
 fn publish() -> impl Strategy<Value = Operation> {
     let by_name = queue().prop_map(|queue| (0, QUEUES[queue]));
     let by_key = (named_exchange(), 0..ROUTING_KEYS).prop_map(|(x, key)| (x, KEYS[key]));
-    prop_oneof![by_name, by_key].prop_map(|(exchange, routing_key)| Operation::Publish {
-        exchange,
-        routing_key,
+    let expiration = prop_oneof![6 => Just(None), 1 => Just(Some(0)), 1 => Just(Some(3_600_000))];
+    let where_to = prop_oneof![by_name, by_key];
+    (where_to, expiration, 0..5_u8).prop_map(|((exchange, routing_key), expiration, priority)| {
+        Operation::Publish {
+            exchange,
+            routing_key,
+            expiration,
+            priority,
+        }
     })
+}
+
+fn declare_queue() -> impl Strategy<Value = Operation> {
+    let features = prop_oneof![1 => Just(0), 4 => 0..FEATURES.len()];
+    (queue(), features).prop_map(|(queue, features)| Operation::DeclareQueue { queue, features })
 }
 
 fn bind() -> impl Strategy<Value = Operation> {
@@ -128,7 +146,7 @@ fn nack() -> impl Strategy<Value = Operation> {
 /// Any operation, those that are frequent in a real broker more often.
 pub fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        4 => queue().prop_map(Operation::DeclareQueue),
+        4 => declare_queue(),
         1 => queue().prop_map(Operation::DeleteQueue),
         1 => queue().prop_map(Operation::Purge),
         4 => named_exchange().prop_map(Operation::DeclareExchange),
@@ -139,6 +157,7 @@ pub fn any_operation() -> impl Strategy<Value = Operation> {
         12 => get(),
         4 => ack(),
         4 => nack(),
+        2 => any::<prop::sample::Index>().prop_map(Operation::Reject),
         1 => Just(Operation::Recover),
         1 => Just(Operation::ReopenChannel),
     ]

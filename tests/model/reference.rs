@@ -8,7 +8,11 @@ use std::{
 
 use proptest::sample::Index;
 
-use crate::operation::{EXCHANGES, KEYS, Operation, QUEUES};
+use crate::{
+    features::FEATURES,
+    operation::{EXCHANGES, KEYS, Operation, QUEUES},
+    queue::{Dead, Entry, Message, Queue},
+};
 
 /// What an operation answers.
 #[derive(Debug, PartialEq)]
@@ -17,8 +21,8 @@ pub enum Answer {
     Done,
     /// How many messages are, or were, ready in the queue.
     Count(u32),
-    /// Whether a queue took the published message.
-    Routed(bool),
+    /// Whether there was a queue for the published message, and whether all of them took it.
+    Published { routed: bool, taken: bool },
     /// The number of the message that was got, whether it had been delivered before, and how many
     /// are left.
     Got {
@@ -30,19 +34,11 @@ pub enum Answer {
     Empty,
 }
 
-/// A queue: its messages in the order of publishing, each with its redelivered flag. A message that
-/// is requeued takes its old place.
-struct Queue {
-    /// Tells a queue from an earlier one of its name.
-    incarnation: u64,
-    ready: BTreeMap<u64, bool>,
-}
-
 /// A message that was got and not yet settled.
 struct Unacked {
     queue: usize,
     incarnation: u64,
-    message: u64,
+    entry: Entry,
 }
 
 /// The model of a broker with one client.
@@ -74,7 +70,9 @@ impl Reference {
             Operation::Publish { exchange, .. } => {
                 *exchange == 0 || self.exchanges.contains(exchange)
             }
-            Operation::Ack { .. } | Operation::Nack { .. } => !self.unacked.is_empty(),
+            Operation::Ack { .. } | Operation::Nack { .. } | Operation::Reject(_) => {
+                !self.unacked.is_empty()
+            }
             _ => true,
         }
     }
@@ -82,7 +80,9 @@ impl Reference {
     /// Does an operation that [`Reference::allows`].
     pub fn apply(&mut self, operation: &Operation) -> Answer {
         match *operation {
-            Operation::DeclareQueue(queue) => return self.declare_queue(queue),
+            Operation::DeclareQueue { queue, features } => {
+                return self.declare_queue(queue, features);
+            }
             Operation::DeleteQueue(queue) => return self.delete_queue(queue),
             Operation::Purge(queue) => return self.purge(queue),
             Operation::DeclareExchange(exchange) => {
@@ -109,29 +109,39 @@ impl Reference {
             Operation::Publish {
                 exchange,
                 routing_key,
+                expiration,
+                priority,
             } => {
-                return self.publish(exchange, routing_key);
+                let message = Message {
+                    number: self.published,
+                    priority,
+                    expiration,
+                    deaths: Vec::new(),
+                };
+                return self.publish(exchange, routing_key, &message);
             }
             Operation::Get { queue, no_ack } => return self.get(queue, no_ack),
-            Operation::Ack { index, multiple } => self.settle(&index, multiple, false),
+            Operation::Ack { index, multiple } => self.settle(&index, multiple, None),
             Operation::Nack {
                 index,
                 multiple,
                 requeue,
-            } => self.settle(&index, multiple, requeue),
-            Operation::Recover | Operation::ReopenChannel => self.requeue(0..self.unacked.len()),
+            } => self.settle(&index, multiple, Some(requeue)),
+            Operation::Reject(index) => {
+                let index = index.index(self.unacked.len());
+                self.requeue(index..index + 1, true);
+            }
+            Operation::Recover => self.requeue(0..self.unacked.len(), false),
+            Operation::ReopenChannel => self.requeue(0..self.unacked.len(), true),
         }
         Answer::Done
     }
 
-    fn declare_queue(&mut self, queue: usize) -> Answer {
+    fn declare_queue(&mut self, queue: usize, features: usize) -> Answer {
         self.declared += 1;
-        let incarnation = self.declared;
-        let new = || Queue {
-            incarnation,
-            ready: BTreeMap::new(),
-        };
-        Answer::Count(self.queues.entry(queue).or_insert_with(new).ready.len() as u32)
+        let new = || Queue::new(queue, self.declared, FEATURES[features]);
+        let queue = self.queues.entry(queue).or_insert_with(new);
+        Answer::Count(queue.ready.len() as u32)
     }
 
     fn delete_queue(&mut self, queue: usize) -> Answer {
@@ -148,10 +158,10 @@ impl Reference {
         Answer::Count(ready.map_or(0, |ready| ready.len() as u32))
     }
 
-    fn publish(&mut self, exchange: usize, routing_key: &str) -> Answer {
-        let message = self.published;
+    fn publish(&mut self, exchange: usize, routing_key: &str, message: &Message) -> Answer {
         self.published += 1;
-        let mut routed = false;
+        let mut dead = Vec::new();
+        let (mut routed, mut taken) = (false, true);
         for (name, queue) in &mut self.queues {
             let kind = EXCHANGES[exchange].1;
             let takes = match exchange {
@@ -161,25 +171,42 @@ impl Reference {
                 }),
             };
             if takes {
-                queue.ready.insert(message, false);
+                taken &= queue.publish(message.clone(), &mut dead);
                 routed = true;
             }
         }
-        Answer::Routed(routed)
+        self.bury(dead);
+        Answer::Published { routed, taken }
+    }
+
+    /// Brings dead letters to the next queue, and what dies of that, and so on.
+    fn bury(&mut self, mut dead: Vec<Dead>) {
+        while !dead.is_empty() {
+            let mut next = Vec::new();
+            for dead in dead {
+                let target = (dead.queue + 1) % QUEUES.len();
+                let letter = dead.letter_to(target);
+                if let (Some(letter), Some(queue)) = (letter, self.queues.get_mut(&target)) {
+                    queue.publish(letter, &mut next);
+                }
+            }
+            dead = next;
+        }
     }
 
     fn get(&mut self, name: usize, no_ack: bool) -> Answer {
         let Some(queue) = self.queues.get_mut(&name) else {
             return Answer::Empty;
         };
-        let Some((message, redelivered)) = queue.ready.pop_first() else {
+        let Some((_, entry)) = queue.ready.pop_first() else {
             return Answer::Empty;
         };
+        let (message, redelivered) = (entry.message.number, entry.redelivered);
         if !no_ack {
             self.unacked.push(Unacked {
                 queue: name,
                 incarnation: queue.incarnation,
-                message,
+                entry,
             });
         }
         Answer::Got {
@@ -189,23 +216,39 @@ impl Reference {
         }
     }
 
-    fn settle(&mut self, index: &Index, multiple: bool, requeue: bool) {
+    fn settle(&mut self, index: &Index, multiple: bool, requeue: Option<bool>) {
         let last = index.index(self.unacked.len());
         let first = if multiple { 0 } else { last };
-        if requeue {
-            self.requeue(first..last + 1);
-        } else {
-            self.unacked.drain(first..=last);
+        match requeue {
+            Some(true) => self.requeue(first..last + 1, false),
+            Some(false) => self.reject(first..last + 1),
+            None => drop(self.unacked.drain(first..=last)),
         }
     }
 
-    fn requeue(&mut self, which: Range<usize>) {
+    fn reject(&mut self, which: Range<usize>) {
+        let mut dead = Vec::new();
+        for held in self.unacked.drain(which) {
+            let queue = self.queues.get(&held.queue);
+            if let Some(queue) = queue.filter(|q| q.incarnation == held.incarnation) {
+                queue.bury(held.entry.message, "rejected", &mut dead);
+            }
+        }
+        self.bury(dead);
+    }
+
+    fn requeue(&mut self, which: Range<usize>, failed: bool) {
+        let mut dead = Vec::new();
         for held in self.unacked.drain(which) {
             let queue = self.queues.get_mut(&held.queue);
             if let Some(queue) = queue.filter(|q| q.incarnation == held.incarnation) {
-                queue.ready.insert(held.message, true);
+                queue.requeue(held.entry, failed, &mut dead);
             }
         }
+        for queue in self.queues.values_mut() {
+            queue.settle_down(&mut dead);
+        }
+        self.bury(dead);
     }
 }
 

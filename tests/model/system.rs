@@ -1,10 +1,18 @@
 //! The system under test: the same operations, done over a socket by lapin.
 
-use lapin::{Channel, Connection, ExchangeKind, message::Delivery, options::*, types::FieldTable};
+use std::collections::BTreeMap;
+
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ExchangeKind,
+    message::Delivery,
+    options::*,
+    types::{AMQPValue, FieldTable, LongString},
+};
 use proptest::sample::Index;
 
 use crate::{
-    client::{connect, declare_durable, publish_confirmed, purge, unique},
+    client::{connect, declare, purge, unique},
+    features::{FEATURES, Features},
     operation::{EXCHANGES, KEYS, Operation, QUEUES},
     reference::Answer,
 };
@@ -16,6 +24,8 @@ pub struct System {
     prefix: String,
     unacked: Vec<Delivery>,
     published: u64,
+    /// What the queues that are there were declared with.
+    features: BTreeMap<usize, usize>,
 }
 
 impl System {
@@ -30,17 +40,17 @@ impl System {
             prefix,
             unacked,
             published,
+            features: BTreeMap::new(),
         }
     }
 
     /// Does an operation; whatever the broker refuses fails the test.
     pub async fn apply(&mut self, operation: &Operation) -> Answer {
         match *operation {
-            Operation::DeclareQueue(queue) => {
-                let declared = declare_durable(&self.channel, &self.queue(queue)).await;
-                return Answer::Count(declared.message_count());
+            Operation::DeclareQueue { queue, features } => {
+                return Answer::Count(self.declare_queue(queue, features).await);
             }
-            Operation::DeleteQueue(queue) => return Answer::Count(self.delete_queue(queue).await),
+            Operation::DeleteQueue(queue) => return Answer::Count(self.remove_queue(queue).await),
             Operation::Purge(queue) => {
                 return Answer::Count(purge(&self.channel, &self.queue(queue)).await);
             }
@@ -59,8 +69,11 @@ impl System {
             Operation::Publish {
                 exchange,
                 routing_key,
+                expiration,
+                priority,
             } => {
-                return self.publish(exchange, routing_key).await;
+                let properties = properties(expiration, priority);
+                return self.publish(exchange, routing_key, properties).await;
             }
             Operation::Get { queue, no_ack } => return self.get(queue, no_ack).await,
             Operation::Ack { index, multiple } => self.ack(&index, multiple).await,
@@ -71,6 +84,7 @@ impl System {
             } => {
                 self.nack(&index, multiple, requeue).await;
             }
+            Operation::Reject(index) => self.reject(&index).await,
             Operation::Recover => self.recover().await,
             Operation::ReopenChannel => self.reopen_channel().await,
         }
@@ -100,6 +114,20 @@ impl System {
             0 => String::new(),
             _ => format!("{}.{}", self.prefix, EXCHANGES[exchange].0),
         }
+    }
+
+    async fn declare_queue(&mut self, queue: usize, features: usize) -> u32 {
+        let features = *self.features.entry(queue).or_insert(features);
+        let next = self.queue((queue + 1) % QUEUES.len());
+        let arguments = arguments(&FEATURES[features], &next);
+        let options = QueueDeclareOptions::durable();
+        let declared = declare(&self.channel, &self.queue(queue), options, arguments).await;
+        declared.message_count()
+    }
+
+    async fn remove_queue(&mut self, queue: usize) -> u32 {
+        self.features.remove(&queue);
+        self.delete_queue(queue).await
     }
 
     async fn delete_queue(&self, queue: usize) -> u32 {
@@ -152,7 +180,12 @@ impl System {
         unbound.expect("unbind-ok");
     }
 
-    async fn publish(&mut self, exchange: usize, routing_key: &str) -> Answer {
+    async fn publish(
+        &mut self,
+        exchange: usize,
+        routing_key: &str,
+        properties: BasicProperties,
+    ) -> Answer {
         let body = self.published.to_string();
         self.published += 1;
         let key = match exchange {
@@ -160,8 +193,26 @@ impl System {
             _ => routing_key.to_owned(),
         };
         let exchange = self.exchange(exchange);
-        let returned = publish_confirmed(&self.channel, &exchange, &key, body.as_bytes()).await;
-        Answer::Routed(returned.is_none())
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        let (exchange, key) = (exchange.into(), key.into());
+        let publish =
+            self.channel
+                .basic_publish(exchange, key, options, body.as_bytes(), properties);
+        let confirm = publish.await.expect("to publish");
+        match confirm.await.expect("a confirm") {
+            Confirmation::Ack(returned) => Answer::Published {
+                routed: returned.is_none(),
+                taken: true,
+            },
+            Confirmation::Nack(_) => Answer::Published {
+                routed: true,
+                taken: false,
+            },
+            Confirmation::NotRequested => unreachable!("the channel is in confirm mode"),
+        }
     }
 
     async fn get(&mut self, queue: usize, no_ack: bool) -> Answer {
@@ -211,6 +262,13 @@ impl System {
             .expect("to nack");
     }
 
+    async fn reject(&mut self, index: &Index) {
+        let tag = self.settle(index, false);
+        let options = BasicRejectOptions { requeue: true };
+        let rejected = self.channel.basic_reject(tag, options).await;
+        rejected.expect("to reject");
+    }
+
     async fn recover(&mut self) {
         self.unacked.clear();
         let options = BasicRecoverOptions { requeue: true };
@@ -237,4 +295,40 @@ async fn open_channel(connection: &Connection) -> Channel {
         .await
         .expect("confirm mode");
     channel
+}
+
+fn properties(expiration: Option<u64>, priority: u8) -> BasicProperties {
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_priority(priority);
+    match expiration {
+        Some(expiration) => properties.with_expiration(expiration.to_string().into()),
+        None => properties,
+    }
+}
+
+/// The arguments of a queue whose dead letters go to the queue `next`.
+fn arguments(features: &Features, next: &str) -> FieldTable {
+    let mut table = FieldTable::default();
+    let mut number = |name: &str, value: Option<u64>| {
+        if let Some(value) = value {
+            table.insert(name.into(), AMQPValue::LongLongInt(value as i64));
+        }
+    };
+    number("x-max-length", features.max_length.map(|it| it as u64));
+    number("x-max-length-bytes", features.max_bytes.map(|it| it as u64));
+    number("x-message-ttl", features.ttl);
+    number("x-max-priority", features.max_priority.map(u64::from));
+    number("x-delivery-limit", features.delivery_limit.map(u64::from));
+    let mut text = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            let value = LongString::from(value.as_bytes());
+            table.insert(name.into(), AMQPValue::LongString(value));
+        }
+    };
+    text("x-overflow", features.overflow);
+    let dead_letters = |value| features.dead_letters.then_some(value);
+    text("x-dead-letter-exchange", dead_letters(""));
+    text("x-dead-letter-routing-key", dead_letters(next));
+    table
 }
