@@ -39,6 +39,7 @@ mod single_active_consumer;
 #[path = "../support/mod.rs"]
 mod support;
 mod transactions;
+mod ttl;
 
 #[test]
 fn the_peer_writes_frames_as_the_specification_lays_them_out() {
