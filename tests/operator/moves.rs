@@ -1,10 +1,16 @@
 //! Moving messages and sending dead letters back.
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
 use serde_json::{Value, json};
 
 use crate::{
     path, payloads, scene,
-    support::{AMQPProperties, durable_queue, longstr, queue, table},
+    support::{AMQPProperties, Broker, PATIENCE, Peer, durable_queue, longstr, queue, table},
     texts,
 };
 
@@ -134,14 +140,88 @@ fn consumer_of_the_target_is_served_while_a_long_move_goes_on() {
     assert_eq!(http.send("GET", "/api/leveret/moves/999", None).status, 404);
 }
 
+/// Consumes until `total` messages were consumed by all.
+fn consume_all(broker: &Broker, queue: &str, seen: &AtomicUsize, total: usize) -> Vec<u64> {
+    let mut peer = Peer::connect_to(broker);
+    peer.qos(1, 20, false);
+    peer.consume(1, queue, "c");
+    let (mut numbers, deadline) = (Vec::new(), Instant::now() + 3 * PATIENCE);
+    while seen.load(Ordering::Acquire) < total {
+        assert!(
+            Instant::now() < deadline,
+            "{} of {total}",
+            seen.load(Ordering::Acquire)
+        );
+        if !peer.readable(Duration::from_millis(20)) {
+            continue;
+        }
+        let delivery = peer.expect_delivery(1);
+        numbers.push(delivery.text().parse().unwrap());
+        peer.ack(1, delivery.tag(), false);
+        seen.fetch_add(1, Ordering::AcqRel);
+    }
+    peer.round_trip();
+    numbers
+}
+
+#[test]
+fn each_message_is_consumed_once_while_some_are_moved_away_from_under_a_consumer() {
+    const MESSAGES: usize = 6000;
+    let budget = ("LEVERET_MEMORY_MESSAGE_BUDGET", "65536");
+    let Some((broker, http, mut peer)) = scene(&[budget]) else {
+        return;
+    };
+    for queue in ["from", "to"] {
+        peer.declare(1, durable_queue(queue));
+    }
+    peer.bind(1, "from", "amq.topic", "#");
+    peer.confirm_select(1);
+    for number in 0..MESSAGES {
+        let key = ["even", "odd"][number % 2];
+        let properties = AMQPProperties::default().with_delivery_mode(1 + (number / 7 % 2) as u8);
+        peer.publish_with(
+            1,
+            "amq.topic",
+            key,
+            properties,
+            number.to_string().as_bytes(),
+        );
+    }
+    peer.expect_confirms_to(1, MESSAGES as u64);
+    let seen = AtomicUsize::new(0);
+    let consume = |queue| consume_all(&broker, queue, &seen, MESSAGES);
+    let (from, to) = thread::scope(|scope| {
+        let (from, to) = (
+            scope.spawn(|| consume("from")),
+            scope.spawn(|| consume("to")),
+        );
+        let body = json!({ "to": { "queue": "to" }, "filter": { "routing_key": "odd" }, "rate": 5000, "wait_ms": 30_000 });
+        assert_eq!(http.post(&path("from", "move"), body)["state"], "done");
+        (from.join().unwrap(), to.join().unwrap())
+    });
+    assert!(
+        !from.is_empty() && !to.is_empty(),
+        "{} {}",
+        from.len(),
+        to.len()
+    );
+    for numbers in [&from, &to] {
+        assert!(numbers.is_sorted_by(|one, next| one < next), "out of order");
+    }
+    assert!(to.iter().all(|number| number % 2 == 1));
+    let mut all: Vec<u64> = from.into_iter().chain(to).collect();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..MESSAGES as u64), "lost or doubled");
+}
+
 fn until_over(http: &crate::Http, job: &str) -> Value {
-    let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let found = http.get(job);
         if !found["finished_at"].is_null() {
             return found;
         }
-        assert!(std::time::Instant::now() < deadline, "{found}");
+        assert!(Instant::now() < deadline, "{found}");
     }
 }
 

@@ -206,12 +206,15 @@ impl Queue {
         now: Millis,
         work: &mut Work,
     ) -> Vec<Entry> {
-        let out = self.change(now, work, |state, _effects| match state.is_deleted() {
-            true => TakenOut::default(),
-            false => {
-                state.expires = true;
-                state.lanes.change(lane, |lane| lane.take_out(wanted))
+        let out = self.change(now, work, |state, effects| {
+            if state.is_deleted() {
+                return TakenOut::default();
             }
+            state.expires = true;
+            let out = state.lanes.change(lane, |lane| lane.take_out(wanted));
+            // Others may have come to the front, or be on disk with nobody at it any more to read them.
+            state.dispatch(now, effects);
+            out
         });
         out.entries
     }

@@ -73,7 +73,7 @@ impl Queue {
         work: &mut Work,
         leave: bool,
     ) -> bool {
-        let next = self.state.lock().next_load(lane);
+        let next = self.state.lock().begin_load(lane);
         let Ok(Some(mut load)) = next else {
             return false;
         };

@@ -208,6 +208,21 @@ impl QueueState {
         lane.map_or(Ok(None), |lane| lane.next_load(self.chunk))
     }
 
+    /// The same for one who reads it now. What has left from the middle may have moved the epoch since the load was asked
+    /// for; the load ends with the one that it begins with.
+    ///
+    /// # Errors
+    /// As [`Self::next_load`].
+    pub fn begin_load(&mut self, lane: Option<u8>) -> Result<Option<Load>, Damage> {
+        let number = lane.unwrap_or_else(|| self.lanes.front_number());
+        let lane = self.lanes.get_mut(number);
+        let epoch = lane.epoch;
+        if let Some(pages) = &mut lane.pages {
+            pages.loading = Some(epoch);
+        }
+        self.next_load(Some(number))
+    }
+
     /// Puts what was read at the end of its lane's resident front, if it is what comes next. The caller makes room and
     /// dispatches. `loaded` keeps what is not needed, to be dropped without the lock.
     pub fn loaded(&mut self, loaded: &mut Loaded) {

@@ -1,4 +1,5 @@
-//! `/api/leveret/queues/{vhost}/{queue}`: what only Leveret knows of a queue, and pausing it.
+//! `/api/leveret/queues/{vhost}/{queue}` and `/api/leveret/exchanges/{vhost}/{exchange}`: what only Leveret tells of a
+//! queue or an exchange, and pausing a queue.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use axum::{
 };
 use broker_core::{
     permissions::{Operation, Resource},
+    policy::{Setting, Source},
     queue::Quantiles,
 };
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ use crate::{
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/leveret/queues/{vhost}/{queue}", get(one))
+        .route("/leveret/exchanges/{vhost}/{exchange}", get(exchange))
         .route("/leveret/queues/{vhost}/{queue}/pause", post(pause))
         .route("/leveret/queues/{vhost}/{queue}/resume", post(resume))
 }
@@ -39,8 +42,20 @@ async fn one(
         "vhost": vhost.name,
         "name": queue.name(),
         "paused": queue.is_paused(),
+        "effective_configuration": settings_json(&queue.settings()),
         "time_in_queue": times.time_in_queue.map(quantiles_json),
         "publish_to_ack": times.publish_to_ack.map(quantiles_json),
+    })))
+}
+
+async fn exchange(auth: Authorized<VhostMember>, names: Names) -> Result<Json<Value>, Error> {
+    let vhost = auth.scope.existing()?;
+    let exchange = vhost.exchange(names.get("exchange"));
+    let exchange = exchange.ok_or(Error::NoSuchPath)?;
+    Ok(Json(json!({
+        "vhost": vhost.name,
+        "name": exchange.name,
+        "effective_configuration": settings_json(&exchange.settings()),
     })))
 }
 
@@ -91,4 +106,21 @@ fn quantiles_json(times: Quantiles) -> Value {
         "p99_9_ms": times.p999,
         "max_ms": times.max,
     })
+}
+
+/// Every setting in force with who said so.
+fn settings_json(settings: &[Setting]) -> Value {
+    let settings = settings.iter().map(|setting| {
+        json!({
+            "key": setting.key,
+            "value": setting.value,
+            "source": match setting.source {
+                Source::Default => "default",
+                Source::Argument => "argument",
+                Source::Policy => "policy",
+                Source::OperatorPolicy => "operator_policy",
+            },
+        })
+    });
+    settings.collect()
 }
