@@ -1,6 +1,7 @@
 //! A client that refuses messages, which makes them move to another queue: whatever happens, each is in one of the two.
+//! There are two such clients: one with plain queues, and one whose messages have priorities in both queues.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lapin::{Channel, Connection, ConnectionProperties, options::*};
 use rand::{Rng, rngs::StdRng};
@@ -9,16 +10,35 @@ use crate::{
     client,
     kill::{Client, Found, numbers},
     ledger::{self, Ledger},
-    support::{Peer, durable_queue, longstr, queue, table},
+    support::{AMQPValue, FieldTable, Peer, durable_queue, longstr, queue},
 };
 
-const NAME: &str = "dead-letter";
-const SOURCE: &str = "refused.from";
-const TARGET: &str = "refused.to";
+/// The queues of a client.
+struct Queues {
+    client: &'static str,
+    source: &'static str,
+    target: &'static str,
+    /// The highest priority, 0 for queues without priorities.
+    highest: u8,
+}
+
+const PLAIN: Queues = Queues {
+    client: "dead-letter",
+    source: "refused.from",
+    target: "refused.to",
+    highest: 0,
+};
+
+const WITH_PRIORITIES: Queues = Queues {
+    client: "dead-letter-by-priority",
+    source: "refused.by-priority.from",
+    target: "refused.by-priority.to",
+    highest: 3,
+};
 
 /// See the module.
-#[derive(Default)]
 pub struct DeadLetter {
+    queues: Queues,
     next: u64,
     ledger: Ledger,
     /// Refused in the source; the broker may not have written that down.
@@ -28,6 +48,26 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// The one with plain queues.
+    pub fn plain() -> Self {
+        Self::with(PLAIN)
+    }
+
+    /// The one with priorities.
+    pub fn with_priorities() -> Self {
+        Self::with(WITH_PRIORITIES)
+    }
+
+    fn with(queues: Queues) -> Self {
+        Self {
+            queues,
+            next: 0,
+            ledger: Ledger::default(),
+            refused: BTreeSet::new(),
+            moved: BTreeSet::new(),
+        }
+    }
+
     /// Works until the connection is lost.
     pub async fn work(&mut self, uri: &str, random: &mut StdRng) -> lapin::Result<()> {
         let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
@@ -43,8 +83,10 @@ impl DeadLetter {
                 let number = self.next;
                 self.next += 1;
                 self.ledger.published(number);
-                let body = ledger::body(NAME, number);
-                window.push((number, client::publish(&channel, "", SOURCE, &body).await?));
+                let body = ledger::body(self.queues.client, number);
+                let (source, priority) = (self.queues.source, priority(number));
+                let publish = client::publish_with_priority(&channel, source, priority, &body);
+                window.push((number, publish.await?));
             }
             self.refuse(&channel, random.random_range(0..40)).await?;
             self.acknowledge(&channel, random.random_range(0..40))
@@ -61,9 +103,11 @@ impl DeadLetter {
     async fn refuse(&mut self, channel: &Channel, count: u32) -> lapin::Result<()> {
         for _ in 0..count {
             let options = BasicGetOptions::default();
-            let got = channel.basic_get(SOURCE.into(), options).await?;
+            let got = channel
+                .basic_get(self.queues.source.into(), options)
+                .await?;
             let Some(message) = got else { break };
-            let number = ledger::number(NAME, &message.data);
+            let number = ledger::number(self.queues.client, &message.data);
             assert!(self.refused.insert(number), "{number} was refused before");
             let options = BasicNackOptions::default();
             message.nack(options).await?;
@@ -74,9 +118,11 @@ impl DeadLetter {
     async fn acknowledge(&mut self, channel: &Channel, count: u32) -> lapin::Result<()> {
         for _ in 0..count {
             let options = BasicGetOptions::default();
-            let got = channel.basic_get(TARGET.into(), options).await?;
+            let got = channel
+                .basic_get(self.queues.target.into(), options)
+                .await?;
             let Some(message) = got else { break };
-            let number = ledger::number(NAME, &message.data);
+            let number = ledger::number(self.queues.client, &message.data);
             assert!(self.refused.contains(&number), "{number} was not refused");
             self.ledger.settled(number);
             message.ack(BasicAckOptions::default()).await?;
@@ -87,20 +133,29 @@ impl DeadLetter {
 
 impl Client for DeadLetter {
     fn queues(&self) -> Vec<&'static str> {
-        vec![SOURCE, TARGET]
+        vec![self.queues.source, self.queues.target]
     }
 
     fn declare(&self, peer: &mut Peer) {
-        peer.declare(1, durable_queue(TARGET));
-        let arguments = table([
+        let Queues {
+            source,
+            target,
+            highest,
+            ..
+        } = self.queues;
+        let priorities =
+            (highest > 0).then(|| ("x-max-priority", AMQPValue::LongInt(highest.into())));
+        let dead_letters = [
             ("x-dead-letter-exchange", longstr("")),
-            ("x-dead-letter-routing-key", longstr(TARGET)),
-        ]);
-        let source = queue::Declare {
-            arguments,
-            ..durable_queue(SOURCE)
+            ("x-dead-letter-routing-key", longstr(target)),
+        ];
+        let declare = |name, arguments: Vec<_>| queue::Declare {
+            arguments: fields(arguments),
+            ..durable_queue(name)
         };
-        peer.declare(1, source);
+        let of_source = dead_letters.into_iter().chain(priorities.clone());
+        peer.declare(1, declare(target, priorities.into_iter().collect()));
+        peer.declare(1, declare(source, of_source.collect()));
     }
 
     fn check(&mut self, found: &[Vec<Found>], round: usize) {
@@ -115,12 +170,16 @@ impl Client for DeadLetter {
             !in_source.iter().any(|it| it.died),
             "round {round}: x-death"
         );
-        let source = numbers(NAME, in_source);
+        let Queues {
+            client, highest, ..
+        } = self.queues;
+        let source = numbers(client, in_source);
+        let place = |number: &u64| (highest - priority(*number).min(highest), *number);
         assert!(
-            source.is_sorted_by(|a, b| a < b),
+            source.iter().map(place).is_sorted_by(|a, b| a < b),
             "round {round}: out of order: {source:?}"
         );
-        let target = numbers(NAME, in_target);
+        let target = numbers(client, in_target);
         let source: BTreeSet<u64> = source.into_iter().collect();
         let together: BTreeSet<u64> = source.iter().chain(&target).copied().collect();
         assert_eq!(
@@ -128,7 +187,7 @@ impl Client for DeadLetter {
             source.len() + target.len(),
             "round {round}: in both queues, or twice in one: {source:?} {target:?}"
         );
-        self.ledger.check(&together, &(round, SOURCE, TARGET));
+        self.ledger.check(&together, &(round, client));
         let back: Vec<_> = self.moved.intersection(&source).collect();
         assert!(back.is_empty(), "round {round}: moved and back: {back:?}");
         self.refused = target.iter().copied().collect();
@@ -138,4 +197,15 @@ impl Client for DeadLetter {
     fn done(&self) -> u64 {
         self.next
     }
+}
+
+/// The priority that a message says, which is beyond the highest now and then.
+fn priority(number: u64) -> u8 {
+    (number % 5) as u8
+}
+
+fn fields(fields: Vec<(&'static str, AMQPValue)>) -> FieldTable {
+    let fields = fields.into_iter();
+    let fields: BTreeMap<_, _> = fields.map(|(key, value)| (key.into(), value)).collect();
+    FieldTable::from(fields)
 }

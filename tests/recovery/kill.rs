@@ -72,23 +72,34 @@ fn kills() -> usize {
 /// for ever that it was given in the moment in which the connection was lost.
 const AFTERMATH: Duration = Duration::from_millis(500);
 
-#[derive(Default)]
 struct Clients {
     mixed: Mixed,
     dead_letter: DeadLetter,
+    by_priority: DeadLetter,
     transactions: Transactions,
     purge: Purge,
 }
 
 impl Clients {
-    fn all(&mut self) -> [&mut dyn Client; 4] {
+    fn new() -> Self {
+        Self {
+            mixed: Mixed::default(),
+            dead_letter: DeadLetter::plain(),
+            by_priority: DeadLetter::with_priorities(),
+            transactions: Transactions::default(),
+            purge: Purge::default(),
+        }
+    }
+
+    fn all(&mut self) -> [&mut dyn Client; 5] {
         let Self {
             mixed,
             dead_letter,
+            by_priority,
             transactions,
             purge,
         } = self;
-        [mixed, dead_letter, transactions, purge]
+        [mixed, dead_letter, by_priority, transactions, purge]
     }
 
     /// All of them work until the broker is killed after a random time.
@@ -100,6 +111,7 @@ impl Clients {
         let Self {
             mixed,
             dead_letter,
+            by_priority,
             transactions,
             purge,
         } = self;
@@ -110,7 +122,7 @@ impl Clients {
             });
             scope.spawn(|| {
                 let mut seeds = StdRng::seed_from_u64(second);
-                let [mut a, mut b, mut c] = [(); 3].map(|()| StdRng::from_rng(&mut seeds));
+                let [mut a, mut b, mut c, mut d] = [(); 4].map(|()| StdRng::from_rng(&mut seeds));
                 let limit = life + AFTERMATH;
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
@@ -121,6 +133,7 @@ impl Clients {
                         timeout(limit, mixed.work(&uri, &mut a)),
                         timeout(limit, dead_letter.work(&uri, &mut b)),
                         timeout(limit, transactions.work(&uri, &mut c)),
+                        timeout(limit, by_priority.work(&uri, &mut d)),
                     )
                 });
                 assert!(is_set(&killed), "before the kill: {ended:?}");
@@ -189,7 +202,7 @@ fn whatever_clients_do_when_the_broker_is_killed_promises_are_kept() {
         return;
     };
     let mut random = random();
-    let mut clients = Clients::default();
+    let mut clients = Clients::new();
     declare_all(&broker, &mut clients);
     for round in 0..kills() {
         clients.work(&mut broker, &mut random);

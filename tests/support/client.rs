@@ -112,6 +112,22 @@ pub async fn publish(
         .await
 }
 
+/// Publishes a persistent message with a priority to a queue, without waiting for its confirm.
+pub async fn publish_with_priority(
+    channel: &Channel,
+    queue: &str,
+    priority: u8,
+    body: &[u8],
+) -> lapin::Result<PublisherConfirm> {
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_priority(priority);
+    let options = BasicPublishOptions::default();
+    channel
+        .basic_publish("".into(), queue.into(), options, body, properties)
+        .await
+}
+
 /// Publishes and waits for the confirm. What no queue took is given back.
 pub async fn publish_confirmed(
     channel: &Channel,

@@ -134,7 +134,7 @@ impl Lanes {
         higher.and_then(|it| it.occupied.highest()).unwrap_or(0)
     }
 
-    /// That lane.
+    /// The lane of [`Self::front_number`].
     pub(super) fn front_lane(&self) -> &Lane {
         self.get(self.front_number()).unwrap_or(&self.lowest)
     }
