@@ -3,10 +3,9 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    Activity, ConsumerHandle, Millis, Queue, Subscription, Work, arguments::QueueType,
-    consumers::Removed,
+    ConsumerHandle, Millis, Queue, Subscription, Work, arguments::QueueType, consumers::Removed,
 };
-use crate::{Error, broker::ConsumerEntry};
+use crate::Error;
 
 /// What is to be done after a consumer has left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,15 +67,6 @@ impl Queue {
             state.consumers().hand_over();
             state.dispatch(now, effects);
         });
-    }
-
-    /// Every consumer, and what it does.
-    pub fn consumers(&self) -> Vec<(Arc<ConsumerEntry>, Activity)> {
-        let mut state = self.state.lock();
-        let consumers = state.consumers().activities();
-        consumers
-            .map(|(it, activity)| (Arc::clone(&it.entry), activity))
-            .collect()
     }
 
     /// Checks that single messages can be taken out with `basic.get`: a quorum queue with a single active consumer has
