@@ -10,6 +10,7 @@
 )]
 
 mod half_open;
+mod imported;
 mod logins;
 mod outside;
 mod permissions;
