@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    serve::{Listener, ListenerExt as _},
-};
+use axum::{Router, serve::Listener};
 use tokio::net::TcpStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -20,6 +17,7 @@ use crate::{
     net::{
         accept,
         connection::{self, Serving},
+        http,
         listen::{self, Bound},
         proxy::{Arrival, Ends},
         secure,
@@ -189,14 +187,8 @@ impl House {
     }
 
     fn serve_http(&self, listener: impl Listener<Addr = SocketAddr>, router: Router) {
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        // Tapped, for only so a listener of any kind tells the service where a client is.
-        let server = axum::serve(listener.tap_io(|_| {}), service)
-            .with_graceful_shutdown(self.stopping.clone().cancelled_owned());
-        self.tasks.spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!("the HTTP API ended: {error}");
-            }
-        });
+        let (stopping, connections) = (self.stopping.clone(), self.tasks.clone());
+        let serving = http::serve(listener, router, stopping, connections);
+        self.tasks.spawn(serving);
     }
 }

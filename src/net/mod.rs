@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod connection;
 pub mod expiries;
+pub mod http;
 pub mod listen;
 pub mod proxy;
 pub mod secure;
