@@ -1,11 +1,12 @@
 //! Definitions files: uploaded, downloaded, and imported when the broker starts.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
 use crate::{
     broker::Broker,
+    rabbitmq::RabbitMq,
     requests::{send, send_as},
 };
 
@@ -159,79 +160,10 @@ fn a_fault_in_an_upload_is_400_with_the_item_and_nothing_is_changed() {
     assert_eq!(all["queues"], json!([]));
 }
 
-/// Debian's RabbitMQ, if the machine has it, in a folder of its own.
-struct RabbitMq {
-    process: std::process::Child,
-    folder: tempfile::TempDir,
-}
-
-impl RabbitMq {
-    const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
-
-    fn start() -> Option<Self> {
-        if !Path::new(Self::SERVER).exists() {
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let process = Self::command(Self::SERVER, folder.path()).spawn().unwrap();
-        let started = Self { process, folder };
-        let pid = started.folder.path().join("pid");
-        let pid = pid.to_str().unwrap();
-        let waited = started.ctl(&["wait", "--timeout", "120", pid]);
-        assert!(waited.status.success(), "{waited:?}");
-        Some(started)
-    }
-
-    fn command(program: &str, folder: &Path) -> Command {
-        let path = |name: &str| folder.join(name);
-        fs::write(path("plugins"), "[].").unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let mut command = Command::new(program);
-        let process = std::process::id();
-        command
-            .env(
-                "RABBITMQ_NODENAME",
-                format!("leveret-test-{process}@localhost"),
-            )
-            .env("RABBITMQ_NODE_PORT", port.to_string())
-            .env("RABBITMQ_DIST_PORT", (port ^ 1).to_string())
-            .env("RABBITMQ_MNESIA_BASE", path("mnesia"))
-            .env("RABBITMQ_LOG_BASE", path("log"))
-            .env("RABBITMQ_PID_FILE", path("pid"))
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins"))
-            .env("HOME", folder)
-            .stdout(fs::File::create(path("out")).unwrap())
-            .stderr(fs::File::create(path("err")).unwrap());
-        command
-    }
-
-    fn ctl(&self, arguments: &[&str]) -> std::process::Output {
-        let mut command = Self::command("/usr/lib/rabbitmq/bin/rabbitmqctl", self.folder.path());
-        command
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        command.args(arguments).output().unwrap()
-    }
-}
-
-impl Drop for RabbitMq {
-    fn drop(&mut self) {
-        self.ctl(&["stop"]);
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 #[test]
 #[ignore = "needs Debian's rabbitmq-server, and its time to start: cargo test --test http -- --ignored"]
 fn rabbitmq_imports_what_leveret_exports_and_the_other_way_round() {
-    let Some(rabbit) = RabbitMq::start() else {
-        panic!("this machine has no {}", RabbitMq::SERVER);
-    };
+    let rabbit = RabbitMq::start("[].");
     let broker = Broker::start();
     for (path, body) in [
         (
@@ -275,10 +207,10 @@ fn rabbitmq_imports_what_leveret_exports_and_the_other_way_round() {
         204
     );
     let export = send(&broker, "GET", "/api/definitions", "").body;
-    let path = write(rabbit.folder.path(), "ours.json", &export);
+    let path = write(rabbit.folder(), "ours.json", &export);
     let imported = rabbit.ctl(&["import_definitions", &path]);
     assert!(imported.status.success(), "{imported:?}");
-    let theirs = rabbit.folder.path().join("theirs.json");
+    let theirs = rabbit.folder().join("theirs.json");
     let exported = rabbit.ctl(&["export_definitions", theirs.to_str().unwrap()]);
     assert!(exported.status.success(), "{exported:?}");
     let theirs: Value = serde_json::from_slice(&fs::read(theirs).unwrap()).unwrap();

@@ -7,8 +7,10 @@
 )]
 
 mod commands;
+mod compared;
 mod definitions;
 mod http_client;
+mod rabbitmq;
 mod rabbitmqadmin;
 mod requests;
 

@@ -23,6 +23,18 @@ pub fn http(broker: &Broker) -> SocketAddr {
     }
 }
 
+/// A broker that has just been restarted may not listen for HTTP yet.
+fn connect(address: SocketAddr) -> TcpStream {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// What came back.
 pub struct Answer {
     pub status: u16,
@@ -47,10 +59,20 @@ pub fn send_as(
     user: &str,
     method: &str,
     path: &str,
+    body: (&str, &str),
+) -> Answer {
+    send_to(http(broker), user, method, path, body)
+}
+
+/// The same to any address.
+pub fn send_to(
+    address: SocketAddr,
+    user: &str,
+    method: &str,
+    path: &str,
     (kind, body): (&str, &str),
 ) -> Answer {
-    let address = http(broker);
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = connect(address);
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
@@ -94,4 +116,24 @@ fn no_other_site_may_read_answers() {
         "{}",
         answer.head
     );
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_request_and_closed_when_the_broker_stops() {
+    let mut broker = Broker::start();
+    let mut stream = TcpStream::connect(http(&broker)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    for _ in 0..2 {
+        stream
+            .write_all(b"GET /api/version HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        let mut answer = [0; 4096];
+        let length = stream.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert!(broker.stop().success());
+    assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
 }
