@@ -213,9 +213,12 @@ impl Expired {
         }
     }
 
-    /// Reads, by rising position. Takes its time, so never under a queue's lock.
-    pub(super) fn read(&self, store: &dyn MessageStore) -> Result<Vec<Entry>, Error> {
-        let mut entries = Vec::new();
+    /// Reads, by rising position, and as far as it can be read. Takes its time, so never under a queue's lock.
+    pub(super) fn read(
+        &self,
+        store: &dyn MessageStore,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Error> {
         let near = |(a, s): &(Position, Source), (b, t): &(Position, Source)| match (s, t) {
             (Source::Store, Source::Store) => b - a <= NEAR,
             (Source::Held(s), Source::Held(t)) => Arc::ptr_eq(s, t),
@@ -235,17 +238,17 @@ impl Expired {
                 }
                 Source::Held(held) => held.iter().cloned().for_each(&mut each),
                 Source::Spill(block) => {
-                    let mut read = Vec::new();
-                    block.read(&mut read)?;
-                    let of_lane = |entry: Entry| Entry {
-                        lane: self.lane,
-                        ..entry
-                    };
-                    read.into_iter().map(of_lane).for_each(&mut each);
+                    for (place, _) in places {
+                        let read = block.read_expiring(*place)?;
+                        entries.extend(read.map(|entry| Entry {
+                            lane: self.lane,
+                            ..entry
+                        }));
+                    }
                 }
             }
         }
-        Ok(entries)
+        Ok(())
     }
 }
 
@@ -309,11 +312,10 @@ impl Queue {
         let Some(expired) = self.expired_on_disk(lane) else {
             return;
         };
-        let read = expired.read(&*self.store);
-        let read = read.unwrap_or_else(|error| {
+        let mut read = Vec::new();
+        if let Err(error) = expired.read(&*self.store, &mut read) {
             tracing::error!("{}", self.damage_text(&error));
-            Vec::new()
-        });
+        }
         self.change(now, work, |state, effects| {
             state.expire_read(&expired, read, effects);
             state.dispatch(now, effects);

@@ -21,6 +21,9 @@ use crate::{
     store::{Position, Ticket},
 };
 
+/// So many words of places are kept until the front of the queue has passed them: 64 KiB.
+const KEPT_WORDS: usize = 4096;
+
 /// The places of a lane whose messages have left and may still be read.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
@@ -39,12 +42,11 @@ impl Leaving {
         self.left.contains(position)
     }
 
-    /// Notes a message that leaves now.
+    /// Notes a message that leaves now. Also one that was in memory alone: somebody who has looked at it earlier must not
+    /// take it out of a page that is made of its neighbours.
     pub(super) fn add(&mut self, entry: &Entry, in_block: bool) {
-        if in_block || entry.stored {
-            self.left.insert(entry.position);
-            self.in_blocks |= in_block;
-        }
+        self.left.insert(entry.position);
+        self.in_blocks |= in_block;
     }
 
     /// Notes the batch that settles `count` messages which were taken out.
@@ -167,10 +169,12 @@ impl Lane {
         self.leaving.settled(count, ticket);
     }
 
-    /// Forgets what has left and cannot be read any more, when the store's last durable ticket is `durable`.
+    /// Forgets what has left and cannot be read any more, when the store's last durable ticket is `durable`. Until that
+    /// is much it stays, for whoever has looked at it.
     pub(super) fn forget_left(&mut self, durable: Ticket) {
         let leaving = &mut self.leaving;
-        if leaving.left.is_empty() || leaving.is_settling() || leaving.settled > durable {
+        let few = leaving.left.words() < KEPT_WORDS;
+        if few || leaving.is_settling() || leaving.settled > durable {
             return;
         }
         if self.pages.is_some() {

@@ -388,7 +388,8 @@ impl Scene {
         let Some(expired) = self.state.expired_on_disk(lane) else {
             return;
         };
-        let read = expired.read(&self.store).unwrap();
+        let mut read = Vec::new();
+        expired.read(&self.store, &mut read).unwrap();
         self.load_meanwhile();
         let effects = &mut self.effects;
         self.state.expire_read(&expired, read, effects);

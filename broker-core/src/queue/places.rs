@@ -30,6 +30,11 @@ impl PlaceSet {
         self.words.is_empty()
     }
 
+    /// How many words it takes.
+    pub(super) fn words(&self) -> usize {
+        self.words.len()
+    }
+
     /// Drops about all places before this one; some near to it may stay.
     pub(super) fn forget_before(&mut self, place: Position) {
         while let Some(word) = self.words.first_entry()

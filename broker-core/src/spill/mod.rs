@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     journal::file_system::{File, FileSystem},
     queue::Entry,
+    store::Position,
 };
 
 /// A file that has grown beyond this gets no more blocks.
@@ -62,6 +63,16 @@ pub struct Block {
     offset: u64,
     length: usize,
     checksum: u32,
+    /// Where the messages are that may have to be read alone, because they expire by their own word. By rising position.
+    expiring: Box<[Record]>,
+}
+
+/// The place of one message within its block.
+struct Record {
+    position: Position,
+    offset: u32,
+    length: u32,
+    checksum: u32,
 }
 
 impl std::fmt::Debug for Block {
@@ -92,15 +103,26 @@ impl Spill {
     /// # Errors
     /// The file cannot be made or written, on a full disk for example.
     pub fn write(&self, entries: &[Entry]) -> Result<Block, Error> {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut expiring) = (Vec::new(), Vec::new());
         for entry in entries {
+            let offset = bytes.len();
             record::encode(entry, &mut bytes);
+            if entry.may_expire {
+                let record = bytes.get(offset..).unwrap_or_default();
+                expiring.push(Record {
+                    position: entry.position,
+                    offset: offset as u32,
+                    length: record.len() as u32,
+                    checksum: crc32c::crc32c(record),
+                });
+            }
         }
         let (file, offset) = self.reserve(bytes.len() as u64)?;
         let block = Block {
             offset,
             length: bytes.len(),
             checksum: crc32c::crc32c(&bytes),
+            expiring: expiring.into(),
             file,
         };
         let written = block.file.file.write_at(&[&bytes], offset);
@@ -172,6 +194,28 @@ impl Block {
             rest = further;
         }
         Ok(())
+    }
+
+    /// Reads one message that expires by its own word; `None` if it is not in the block.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn read_expiring(&self, position: Position) -> Result<Option<Entry>, Error> {
+        let found = self
+            .expiring
+            .binary_search_by_key(&position, |record| record.position);
+        let Some(record) = found.ok().and_then(|index| self.expiring.get(index)) else {
+            return Ok(None);
+        };
+        let mut bytes = vec![0; record.length as usize];
+        let at = self.offset + u64::from(record.offset);
+        let read = self.file.file.read_at(&mut bytes, at);
+        read.map_err(|error| self.failed("read", &error))?;
+        if crc32c::crc32c(&bytes) != record.checksum {
+            return Err(self.failed("read", &"the checksum of a message does not fit"));
+        }
+        let (entry, _) = record::decode(&bytes).map_err(|what| self.failed("read", &what))?;
+        Ok(Some(entry))
     }
 
     fn failed(&self, action: &str, error: &dyn std::fmt::Display) -> Error {

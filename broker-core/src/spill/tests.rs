@@ -57,6 +57,28 @@ fn block_gives_back_the_messages_that_were_written() {
 }
 
 #[test]
+fn messages_that_expire_are_read_alone() {
+    let folder = TempDir::new().unwrap();
+    let spill = open(&folder);
+    let expiring = |position| {
+        let message = Message::new("", "q", &[1, 0, 1, b'5'], &[position as u8; 30], false);
+        Entry::new(position, message, 1_000)
+    };
+    let block = spill
+        .write(&[entry(1, 10), expiring(2), entry(3, 500), expiring(4)])
+        .unwrap();
+    for place in [4, 2] {
+        let found = block.read_expiring(place).unwrap().unwrap();
+        assert_eq!(
+            (found.position, found.message.body()[0]),
+            (place, place as u8)
+        );
+    }
+    assert!(block.read_expiring(3).unwrap().is_none(), "it stays");
+    assert!(block.read_expiring(5).unwrap().is_none());
+}
+
+#[test]
 fn file_goes_with_its_last_block_once_another_is_written_to() {
     let folder = TempDir::new().unwrap();
     let spill = open(&folder);
