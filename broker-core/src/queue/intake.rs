@@ -19,6 +19,19 @@ use crate::message::Message;
 pub struct Run {
     /// Messages wait though consumers were asked: nobody takes any more.
     exhausted: bool,
+    /// Nobody else has the messages any more: dead letters, and what a transaction has committed.
+    promised: bool,
+}
+
+impl Run {
+    /// A run of messages that nobody else has any more. A queue that refuses publishes takes them though it is full,
+    /// unless it dead-letters what it refuses.
+    pub fn promised() -> Self {
+        Self {
+            promised: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl QueueState {
@@ -77,8 +90,7 @@ impl QueueState {
             return true;
         }
         if self.is_full_for(&entry.message, now, effects, run) {
-            effects.operations.extend(entry.settlement(self.id));
-            self.refuse(entry.message, now, effects);
+            self.refuse_recorded(entry, effects);
             return false;
         }
         self.take_in(entry);
@@ -134,6 +146,9 @@ impl QueueState {
         effects: &mut Effects,
         run: &mut Run,
     ) -> bool {
+        if run.promised && !self.hands_on_refused() {
+            return false;
+        }
         let bytes = message.body().len();
         if !self.refuses(1, bytes) || run.exhausted {
             return self.refuses(1, bytes);
@@ -162,6 +177,26 @@ impl QueueState {
             };
             self.bury(entry, DeadReason::MaxLength, effects);
         }
+    }
+
+    /// Whether a message that a full queue refuses goes on to somebody.
+    fn hands_on_refused(&self) -> bool {
+        self.limits.dead_letters_refused() && self.limits.dead_letters()
+    }
+
+    /// Refuses a message whose record may be in the store already. If it goes on, the record stays until the next queue's
+    /// is made, in one batch with the settlement.
+    fn refuse_recorded(&mut self, entry: Entry, effects: &mut Effects) {
+        if !self.limits.dead_letters_refused() {
+            effects.operations.extend(entry.settlement(self.id));
+            return;
+        }
+        if entry.stored && self.hands_on_refused() {
+            let lane = self.lanes.get_mut(entry.lane);
+            lane.leaving.add(&entry, false);
+            self.expires = true;
+        }
+        self.bury(entry, DeadReason::MaxLength, effects);
     }
 
     fn refuse(&mut self, message: Message, now: Millis, effects: &mut Effects) {

@@ -65,6 +65,11 @@ impl Leaving {
         self.left.is_empty()
     }
 
+    /// Whether so many places are remembered that it is worth while to look which can be forgotten.
+    fn is_large(&self) -> bool {
+        self.left.words() >= KEPT_WORDS
+    }
+
     /// The places from `from` to `to`.
     pub(super) fn range(&self, from: Position, to: Position) -> impl Iterator<Item = Position> {
         self.left.range(from, to)
@@ -173,7 +178,7 @@ impl Lane {
     /// is much it stays, for whoever has looked at it.
     pub(super) fn forget_left(&mut self, durable: Ticket) {
         let leaving = &mut self.leaving;
-        let few = leaving.left.words() < KEPT_WORDS;
+        let few = !leaving.is_large();
         if few || leaving.is_settling() || leaving.settled > durable {
             return;
         }
@@ -233,6 +238,17 @@ impl Queue {
     pub(crate) fn forget_left(&self) {
         let mut state = self.state.lock();
         if let Some(buried) = self.dying.last_ticket() {
+            state.forget_left(buried, self.store.durable());
+        }
+    }
+
+    /// The same if there is much of it: what a full queue has refused adds to it as long as nobody takes anything.
+    pub(super) fn forget_much_left(&self, state: &mut QueueState) {
+        let large = |state: &QueueState| state.lanes.occupied().any(|it| it.leaving.is_large());
+        if state.expires
+            && large(state)
+            && let Some(buried) = self.dying.last_ticket()
+        {
             state.forget_left(buried, self.store.durable());
         }
     }

@@ -38,6 +38,7 @@ mod pausing;
 pub mod peek;
 mod places;
 pub mod priorities;
+mod reserved;
 mod row;
 pub mod state;
 
@@ -302,66 +303,6 @@ impl Queue {
             }
             delivers
         })
-    }
-
-    /// Sets a place aside for a message that enters together with changes of other queues, and adds its record to
-    /// `batch` if the store is to know it.
-    pub fn reserve(&self, message: &Message, now: Millis, batch: &mut Vec<Operation>) -> Places {
-        self.reserve_row(std::slice::from_ref(message), now, batch)
-    }
-
-    /// Sets places aside for messages that enter several queues at once, and adds the records that the store is to have
-    /// to `batch`.
-    pub fn reserve_row(
-        &self,
-        messages: &[Message],
-        now: Millis,
-        batch: &mut Vec<Operation>,
-    ) -> Places {
-        let mut state = self.state.lock();
-        let places = state.reserve_row(messages);
-        if state.is_deleted() {
-            return places;
-        }
-        let mut next = places.clone();
-        for message in messages {
-            let place = state.next_place(message, &mut next);
-            if state.stores(message) {
-                batch.push(state.enqueueing(place, message, now));
-            }
-        }
-        places
-    }
-
-    /// Puts a message at its reserved place, after the batch with its record was appended: `work.ticket` is that of the
-    /// batch or a later one.
-    pub fn insert(self: &Arc<Self>, place: Places, message: Message, now: Millis, work: &mut Work) {
-        self.insert_row(place, &[message], now, work, |_| {});
-    }
-
-    /// Puts messages at the places that [`Self::reserve_row`] has set aside for them, after the batch with their records
-    /// was appended. Tells `refused` the indices of those that a full queue refused.
-    pub fn insert_row(
-        self: &Arc<Self>,
-        mut places: Places,
-        messages: &[Message],
-        now: Millis,
-        work: &mut Work,
-        mut refused: impl FnMut(usize),
-    ) {
-        let ticket = work.ticket;
-        self.change(now, work, |state, effects| {
-            state.note_records(&places, ticket, &|| self.store.durable());
-            let mut run = Run::default();
-            for (index, message) in messages.iter().enumerate() {
-                let place = state.next_place(message, &mut places);
-                if !state.insert(place, message.clone(), now, effects, &mut run) {
-                    refused(index);
-                }
-            }
-            state.end_run(now, effects);
-        });
-        self.make_room(now, work);
     }
 
     /// Whether the queue would refuse this many messages with this many bytes of body between them, were they published

@@ -112,6 +112,62 @@ fn purge_leaves_no_record_of_messages_that_entered_out_of_order() {
 }
 
 #[test]
+fn record_of_a_refused_message_stays_until_its_dead_letter_is_recorded() {
+    let store = Arc::new(MemoryStore::new());
+    let arguments = QueueArguments {
+        max_length: Some(1),
+        overflow: arguments::Overflow::RejectPublishDlx,
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    };
+    let queue = durable_queue_with(&store, arguments);
+    publish(&queue, "first");
+    let reserved = reserve(&queue, "refused");
+    insert(&queue, reserved);
+    assert_eq!(queue.counts().ready, 1);
+    assert_eq!(recorded(&store), ["first", "refused"]);
+    assert_eq!(purge(&queue), 1);
+    assert_eq!(recorded(&store), ["refused"], "a purge spares it");
+    let mut settled = Vec::new();
+    queue.for_each_dead(|dead| {
+        assert_eq!(dead.reason, DeadReason::MaxLength);
+        settled.extend(dead.entry.settlement(queue.id));
+        Ticket::NONE
+    });
+    store.append(&mut settled);
+    assert!(recorded(&store).is_empty());
+}
+
+#[test]
+fn a_full_queue_refuses_publishes_and_takes_what_nobody_else_has_any_more() {
+    for (overflow, exchange) in [
+        (arguments::Overflow::RejectPublish, Some("dlx".into())),
+        (arguments::Overflow::RejectPublishDlx, None),
+    ] {
+        let store = Arc::new(MemoryStore::new());
+        let arguments = QueueArguments {
+            max_length: Some(1),
+            overflow,
+            dead_letter_exchange: exchange,
+            ..QueueArguments::default()
+        };
+        let queue = durable_queue_with(&store, arguments);
+        publish(&queue, "first");
+        publish(&queue, "refused");
+        let reserved = reserve(&queue, "dead letter");
+        insert(&queue, reserved);
+        let (places, message) = reserve(&queue, "refused too");
+        let (mut work, mut refused) = (Work::default(), Vec::new());
+        let refuse = |index| refused.push(index);
+        queue.insert_row(places, &[message], 0, &mut work, refuse);
+        assert_eq!(refused, [0]);
+        assert_eq!(recorded(&store), ["first", "dead letter"]);
+        assert_eq!(get(&queue).message.body(), b"first");
+        assert_eq!(get(&queue).message.body(), b"dead letter");
+    }
+}
+
+#[test]
 fn purge_spares_a_delivered_message_whose_place_is_between_those_that_wait() {
     let store = Arc::new(MemoryStore::new());
     let queue = durable_queue(&store);

@@ -147,3 +147,6 @@ struct DeadLetter {
     message: Message,
     queues: Vec<Arc<Queue>>,
 }
+
+#[cfg(test)]
+mod tests;
