@@ -8,6 +8,7 @@
 
 mod commands;
 mod compared;
+mod dead_letters;
 mod definitions;
 mod http_client;
 mod rabbitmq;

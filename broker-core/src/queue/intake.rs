@@ -150,8 +150,11 @@ impl QueueState {
             return false;
         }
         let bytes = message.body().len();
-        if !self.refuses(1, bytes) || run.exhausted {
-            return self.refuses(1, bytes);
+        if !self.limits.rejects_publishes() || !self.refuses(1, bytes) {
+            return false;
+        }
+        if run.exhausted {
+            return true;
         }
         self.dispatch(now, effects);
         run.exhausted = self.ready_count() > 0;

@@ -191,7 +191,7 @@ fn message_json(entry: &Entry, remaining: usize, wanted: Wanted) -> Value {
         "exchange": message.exchange(),
         "routing_key": message.routing_key(),
         "message_count": remaining,
-        "properties": properties_json(message.properties()),
+        "properties": properties_json(&entry.properties()),
         "payload": payload,
         "payload_encoding": encoding,
     })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amqp_codec::Properties;
 use broker_core::{
     arguments::json::table_to_json,
-    queue::{Inspection, Queue},
+    queue::{Inspection, Queue, UndeliverableCounts},
     statistics::{Column, DELIVER_GET, History, second},
 };
 use serde::Serialize;
@@ -198,6 +198,15 @@ impl Item {
         let now = self.node.now();
         let age = inspection.head_entered.map(|at| now.saturating_sub(at));
         put("oldest_message_age", age.into());
+        let lost = self.queue.undeliverable_dead_letters();
+        if lost != UndeliverableCounts::default() {
+            let lost = json!({
+                "missing_exchange": lost.missing_exchange,
+                "unroutable": lost.unroutable,
+                "cycles": lost.cycles,
+            });
+            put("undeliverable_dead_letters", lost);
+        }
     }
 
     /// The tags of the exclusive consumer and of the single active one.
