@@ -112,7 +112,7 @@ fn policies_and_parameters() {
             vhost: "/",
             name: "p",
             pattern: "^q",
-            apply_to: target.clone(),
+            apply_to: target,
             priority: 3,
             definition: map(definition),
         };

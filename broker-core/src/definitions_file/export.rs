@@ -29,62 +29,20 @@ pub enum Scope {
 impl Broker {
     /// The document. `version` is the version of RabbitMQ that it is written for, `cluster` the name of this broker.
     pub fn export_definitions(&self, scope: &Scope, version: &str, cluster: &str) -> Value {
-        let mut document = Map::new();
+        let mut document = match scope {
+            Scope::All => self.of_cluster(cluster),
+            Scope::One(vhost) => self.of_vhost(vhost),
+        };
         let mut put = |key: &str, value: Value| document.insert(key.to_owned(), value);
         put("rabbit_version", version.into());
         put("rabbitmq_version", version.into());
         put("product_name", "Leveret".into());
         put("product_version", env!("CARGO_PKG_VERSION").into());
-        let vhosts = match scope {
-            Scope::All => {
-                let mut vhosts = self.vhosts();
-                vhosts.sort_by(|one, other| one.name.cmp(&other.name));
-                vhosts
-            }
+        let mut vhosts = match scope {
+            Scope::All => self.vhosts(),
             Scope::One(vhost) => vec![Arc::clone(vhost)],
         };
-        match scope {
-            Scope::All => {
-                put("rabbitmq_definition_format", "cluster".into());
-                put("original_cluster_name", cluster.into());
-                put(
-                    "explanation",
-                    format!("Definitions of cluster '{cluster}'").into(),
-                );
-                put(
-                    "users",
-                    self.users()
-                        .iter()
-                        .map(|user| self.user_json(user))
-                        .collect(),
-                );
-                put(
-                    "vhosts",
-                    vhosts.iter().map(|vhost| self.vhost_json(vhost)).collect(),
-                );
-                put("permissions", objects(self.permissions()));
-                put("topic_permissions", objects(self.topic_permissions()));
-                let mut globals = self.global_parameters();
-                globals.retain(|it| !it.name.starts_with("internal"));
-                put("global_parameters", objects(globals));
-            }
-            Scope::One(vhost) => {
-                let name = &vhost.name;
-                put("rabbitmq_definition_format", "single_virtual_host".into());
-                put("original_vhost_name", (**name).into());
-                put(
-                    "explanation",
-                    format!("Definitions of virtual host '{name}'").into(),
-                );
-                let mut described = self.vhost_json(vhost);
-                for key in ["metadata", "description", "limits"] {
-                    put(
-                        key,
-                        described.get_mut(key).map(Value::take).unwrap_or_default(),
-                    );
-                }
-            }
-        }
+        vhosts.sort_by(|one, other| one.name.cmp(&other.name));
         let inside = |each: &dyn Fn(&Arc<Vhost>) -> Vec<Value>| {
             let items = vhosts.iter().flat_map(each);
             items
@@ -92,11 +50,61 @@ impl Broker {
                 .collect::<Value>()
         };
         put("parameters", inside(&|vhost| self.parameters_json(vhost)));
-        put("policies", inside(&|vhost| policies_json(vhost)));
-        put("exchanges", inside(&|vhost| exchanges_json(vhost)));
-        put("queues", inside(&|vhost| queues_json(vhost)));
-        put("bindings", inside(&|vhost| bindings_json(vhost)));
+        put("policies", inside(&policies_json));
+        put("exchanges", inside(&exchanges_json));
+        put("queues", inside(&queues_json));
+        put("bindings", inside(&bindings_json));
         document.into()
+    }
+
+    /// What only the document of everything has.
+    fn of_cluster(&self, cluster: &str) -> Map<String, Value> {
+        let mut document = Map::new();
+        let mut put = |key: &str, value: Value| document.insert(key.to_owned(), value);
+        put("rabbitmq_definition_format", "cluster".into());
+        put("original_cluster_name", cluster.into());
+        put(
+            "explanation",
+            format!("Definitions of cluster '{cluster}'").into(),
+        );
+        let users = self.users();
+        put(
+            "users",
+            users.iter().map(|user| self.user_json(user)).collect(),
+        );
+        let mut vhosts = self.vhosts();
+        vhosts.sort_by(|one, other| one.name.cmp(&other.name));
+        put(
+            "vhosts",
+            vhosts.iter().map(|vhost| self.vhost_json(vhost)).collect(),
+        );
+        put("permissions", objects(&self.permissions()));
+        put("topic_permissions", objects(&self.topic_permissions()));
+        let mut globals = self.global_parameters();
+        globals.retain(|it| !it.name.starts_with("internal"));
+        put("global_parameters", objects(&globals));
+        document
+    }
+
+    /// What only the document of a vhost has.
+    fn of_vhost(&self, vhost: &Vhost) -> Map<String, Value> {
+        let mut document = Map::new();
+        let mut put = |key: &str, value: Value| document.insert(key.to_owned(), value);
+        let name = &vhost.name;
+        put("rabbitmq_definition_format", "single_virtual_host".into());
+        put("original_vhost_name", (**name).into());
+        put(
+            "explanation",
+            format!("Definitions of virtual host '{name}'").into(),
+        );
+        let mut described = self.vhost_json(vhost);
+        for key in ["metadata", "description", "limits"] {
+            put(
+                key,
+                described.get_mut(key).map(Value::take).unwrap_or_default(),
+            );
+        }
+        document
     }
 
     /// A user. RabbitMQ knows no argon2id and would refuse the whole document, so it is told that such a user has no
@@ -185,7 +193,7 @@ fn limits_json<const N: usize>(limits: [(&str, Option<i64>); N]) -> Value {
     Value::Object(given.collect())
 }
 
-fn objects<T: serde::Serialize>(records: Vec<T>) -> Value {
+fn objects<T: serde::Serialize>(records: &[T]) -> Value {
     records
         .iter()
         .map(|it| to_value(it).unwrap_or_default())
