@@ -31,6 +31,7 @@ fn queue_tells_how_long_messages_stayed_and_when_they_were_acknowledged() {
         let [p50, p99, p999, max] =
             ["p50_ms", "p99_ms", "p99_9_ms", "max_ms"].map(|it| times[it].as_u64().unwrap());
         assert!(p50 <= p99 && p99 <= p999 && p999 <= max, "{times}");
+        assert_eq!(http.get("/api/queues/%2F/q")[field]["count"], 3);
     }
 }
 

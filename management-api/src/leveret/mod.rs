@@ -14,6 +14,7 @@ mod queue;
 use axum::Router;
 use serde_json::Value;
 
+pub(crate) use self::queue::own_json;
 use crate::{Error, Shared, body::JsonBody};
 
 pub(crate) fn routes() -> Router<Shared> {

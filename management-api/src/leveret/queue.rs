@@ -12,9 +12,9 @@ use axum::{
 use broker_core::{
     permissions::{Operation, Resource},
     policy::{Setting, Source},
-    queue::Quantiles,
+    queue::{Millis, Quantiles, Queue},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     Error, Shared,
@@ -37,15 +37,29 @@ async fn one(
 ) -> Result<Json<Value>, Error> {
     let vhost = auth.scope.existing()?;
     let queue = vhost.queue(names.get("queue")).ok_or(Error::NoSuchPath)?;
-    let times = queue.times(node.now());
-    Ok(Json(json!({
-        "vhost": vhost.name,
-        "name": queue.name(),
-        "paused": queue.is_paused(),
-        "effective_configuration": settings_json(&queue.settings()),
-        "time_in_queue": times.time_in_queue.map(quantiles_json),
-        "publish_to_ack": times.publish_to_ack.map(quantiles_json),
-    })))
+    let mut object = own_json(&queue, node.now());
+    object.insert("vhost".to_owned(), json!(vhost.name));
+    object.insert("name".to_owned(), json!(queue.name()));
+    Ok(Json(Value::Object(object)))
+}
+
+/// What RabbitMQ does not tell of a queue.
+pub(crate) fn own_json(queue: &Queue, now: Millis) -> Map<String, Value> {
+    let times = queue.times(now);
+    let fields = [
+        ("paused", json!(queue.is_paused())),
+        ("effective_configuration", settings_json(&queue.settings())),
+        (
+            "time_in_queue",
+            json!(times.time_in_queue.map(quantiles_json)),
+        ),
+        (
+            "publish_to_ack",
+            json!(times.publish_to_ack.map(quantiles_json)),
+        ),
+    ];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
+    fields.into_iter().collect()
 }
 
 async fn exchange(auth: Authorized<VhostMember>, names: Names) -> Result<Json<Value>, Error> {

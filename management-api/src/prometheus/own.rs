@@ -1,6 +1,9 @@
 //! What Leveret alone tells: the age of messages, the memory of queues, the journal, and publishers that are blocked.
 
-use broker_core::journal::statistics::SYNC_SECONDS;
+use broker_core::{
+    journal::statistics::SYNC_SECONDS,
+    queue::{Quantiles, Queue},
+};
 
 use super::{
     objects::{Filter, float, queue_labels},
@@ -117,7 +120,11 @@ pub(super) fn put_each(node: &Node, filter: &Filter, page: &mut Page) {
     let now = node.now();
     let mut ages = Vec::new();
     let mut dead = Vec::new();
+    let (mut in_queue, mut to_ack) = (Vec::new(), Vec::new());
     filter.for_each_queue(node, |queue| {
+        let times = queue.times(now);
+        put_percentiles(queue, times.time_in_queue, &mut in_queue);
+        put_percentiles(queue, times.publish_to_ack, &mut to_ack);
         if let Some(at) = queue.front().entered {
             ages.push((queue_labels(queue), float(now.saturating_sub(at)) / 1000.0));
         }
@@ -143,6 +150,12 @@ pub(super) fn put_each(node: &Node, filter: &Filter, page: &mut Page) {
         Kind::Gauge,
         ages,
     );
+    let help = "Time from entering a queue until the first delivery, over the last minute";
+    let name = "leveret_queue_time_in_queue_seconds";
+    page.family(name, help, Kind::Gauge, in_queue);
+    let help = "Time from entering a queue until the acknowledgement, over the last minute";
+    let name = "leveret_queue_publish_to_ack_seconds";
+    page.family(name, help, Kind::Gauge, to_ack);
     let help = "Messages that left a queue other than by an acknowledgement";
     page.family(
         "leveret_queue_dead_messages_total",
@@ -150,4 +163,14 @@ pub(super) fn put_each(node: &Node, filter: &Filter, page: &mut Page) {
         Kind::Counter,
         dead,
     );
+}
+
+/// Adds the percentiles of a queue, if there is anything to tell.
+fn put_percentiles(queue: &Queue, times: Option<Quantiles>, samples: &mut Vec<(Labels, f64)>) {
+    let Some(times) = times else { return };
+    for (percentile, milliseconds) in [("50", times.p50), ("99", times.p99), ("99.9", times.p999)] {
+        let mut of = queue_labels(queue);
+        of.extend(labels(&[("percentile", percentile)]));
+        samples.push((of, float(milliseconds) / 1000.0));
+    }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     Shared,
     channels::queue_consumers,
+    leveret::own_json,
     listing::{Columns, Key, Listed},
     statistics::{Object, Ranges, put_queue, queue_rate, time_text},
 };
@@ -118,6 +119,7 @@ impl Item {
             self.put_idle_since(&mut object);
         }
         if self.detail == Detail::Full {
+            object.extend(own_json(queue, node.now()));
             let consumers = queue_consumers(queue, node);
             object.insert("consumer_details".to_owned(), consumers.into());
             object.insert("deliveries".to_owned(), json!([]));
