@@ -289,7 +289,9 @@ async fn create(
     let arguments = arguments(&body)?;
     let key = properties_key(&routing_key, &arguments);
     let request = ends.request(routing_key, arguments);
-    vhost.permit_bind(&request, &auth.caller.access(&node, vhost))?;
+    let access = auth.caller.access(&node, vhost);
+    auth.caller
+        .decide(&access, || vhost.permit_bind(&request, &access))?;
     let ticket = vhost.bind(&request, NO_CONNECTION)?;
     log(&auth, vhost, &request, "binding made");
     node.durable(ticket).await?;
@@ -343,7 +345,9 @@ async fn delete(
     let ends = Ends::of(vhost, &names)?;
     let found = ends.find(names.get("props")).ok_or(Error::NoSuchPath)?;
     let request = ends.request(found.routing_key, found.arguments);
-    vhost.permit_bind(&request, &auth.caller.access(&node, vhost))?;
+    let access = auth.caller.access(&node, vhost);
+    auth.caller
+        .decide(&access, || vhost.permit_bind(&request, &access))?;
     let ticket = vhost.unbind(&request, NO_CONNECTION)?;
     log(&auth, vhost, &request, "binding taken away");
     node.durable(ticket).await?;

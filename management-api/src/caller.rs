@@ -68,6 +68,21 @@ impl Caller {
         }
     }
 
+    /// Does what needs permissions, and waits for the answers that it needs.
+    ///
+    /// # Errors
+    /// What `attempt` comes to.
+    pub(crate) fn decide<T, E>(
+        &self,
+        access: &Access,
+        attempt: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        match self.internal {
+            true => access.decide(attempt),
+            false => block_in_place(|| access.decide(attempt)),
+        }
+    }
+
     /// What the user may do in the vhost.
     pub(crate) fn access(&self, node: &Node, vhost: &Vhost) -> Arc<Access> {
         node.core.access_of(&self.identity, &vhost.name)

@@ -154,7 +154,8 @@ async fn put(
     };
     check_name("the exchange's name", &declaration.name)?;
     let access = auth.caller.access(&node, vhost);
-    vhost.permit_declare_exchange(&declaration, &access)?;
+    let permit = || vhost.permit_declare_exchange(&declaration, &access);
+    auth.caller.decide(&access, permit)?;
     let new = vhost.exchange(&declaration.name).is_none();
     let name = declaration.name.clone();
     let ticket = vhost.declare_exchange(declaration)?;
@@ -176,7 +177,8 @@ async fn delete(
     let name = names.get("exchange");
     vhost.exchange(name).ok_or(Error::NoSuchPath)?;
     let access = auth.caller.access(&node, vhost);
-    vhost.permit_delete_exchange(name, &access)?;
+    let permit = || vhost.permit_delete_exchange(name, &access);
+    auth.caller.decide(&access, permit)?;
     let ticket = vhost.delete_exchange(name, query.is_true("if-unused"))?;
     let by = &*auth.caller.user;
     tracing::info!(target: "audit", by, vhost = &*vhost.name, name, "exchange deleted");
@@ -205,11 +207,12 @@ async fn publish(
         body: &properties::payload(payload, encoding)?,
     };
     let access = auth.caller.access(&node, vhost);
-    if access.check_vhost(None).is_err() {
+    if !auth.caller.may_open(&node, &vhost.name) {
         return Err(Error::NotAuthorised("Access refused.".to_owned()));
     }
     let user = &auth.caller.user;
-    let published = vhost.publish_one(&publication, user, &access, node.now());
+    let publish = || vhost.publish_one(&publication, user, &access, node.now());
+    let published = auth.caller.decide(&access, publish);
     let published = published.map_err(|error| channel_error(&error))?;
     node.stored(published.ticket).await?;
     if published.refused {

@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use tokio_rustls::rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
@@ -61,8 +64,10 @@ fn file<'a>(option: &str, path: &'a str) -> Result<&'a str, Error> {
 fn certificates(option: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let read = CertificateDer::pem_file_iter(file(option, path)?);
     let read = read.and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let certificates =
-        read.map_err(|error| wrong(path, format_args!("holds no certificates: {error}")))?;
+    let certificates = read.map_err(|error| match error {
+        pem::Error::Io(error) => wrong(path, error),
+        other => wrong(path, format_args!("holds no certificates: {other}")),
+    })?;
     match certificates.is_empty() {
         true => Err(wrong(path, "holds no certificates")),
         false => Ok(certificates),

@@ -3,10 +3,13 @@
 use std::{
     collections::HashMap,
     fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,11 +19,19 @@ use ring::{
     signature::{Ed25519KeyPair, KeyPair as _},
 };
 use serde_json::{Value, json};
+use tokio_rustls::rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 
 use crate::{
     leveret_only,
     served::Served,
-    support::{Broker, Login, PATIENCE, Peer, basic, connection, handshake::plain, queue},
+    support::{
+        Broker, Login, PATIENCE, Peer, basic, certificates::Authority, connection,
+        handshake::plain, queue,
+    },
     web,
 };
 
@@ -283,7 +294,6 @@ fn the_program_takes_tokens_from_its_configuration_and_over_http_too() {
     peer.open_channel(1);
     peer.fresh_queue(1, "by-token");
     let whoami = |authorization: &str| {
-        use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(broker.http_address().unwrap()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(
@@ -363,4 +373,57 @@ fn what_is_wrong_with_the_configuration_is_said_at_once() {
     fs::write(&file, "{}").unwrap();
     let file = ("LEVERET_OAUTH2_JWKS_FILE", file.to_str().unwrap());
     says(&[backend, id, file], "is no set of keys");
+}
+
+/// Serves the keys over TLS.
+fn serve_securely(issuer: &Issuer, authority: &Authority) -> String {
+    let pair = authority.server("issuer");
+    let chain = vec![CertificateDer::from_pem_file(&pair.certificate).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(&pair.key).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let keys = Arc::clone(&issuer.keys);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(tls, stream);
+            let mut asked = [0; 4096];
+            if stream.read(&mut asked).is_err() {
+                continue;
+            }
+            let keys = jwks(&keys.lock().unwrap());
+            let length = keys.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{keys}"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    format!("https://localhost:{port}/keys")
+}
+
+#[test]
+fn keys_come_over_tls_from_somebody_whose_certificate_is_good_and_from_nobody_else() {
+    let (issuer, authority) = (Issuer::start(), Authority::new());
+    let url = serve_securely(&issuer, &authority);
+    let with = |further: Option<&str>| {
+        let mut options = issuer.options();
+        options.retain(|(name, _)| name != "LEVERET_OAUTH2_JWKS_URL");
+        options.push(("LEVERET_OAUTH2_JWKS_URL".to_owned(), url.clone()));
+        let roots = further.map(|path| ("LEVERET_OAUTH2_CA_FILE".to_owned(), path.to_owned()));
+        options.extend(roots);
+        Served::start_configured(options)
+    };
+    let root = authority.root();
+    let trusting = with(root.to_str());
+    connected(&trusting, &issuer.token_of("ann", 100, EVERYTHING));
+    let wary = with(None);
+    attempt(&wary, &issuer.token_of("ann", 100, EVERYTHING)).expect_close_with_code(403);
 }

@@ -1,12 +1,13 @@
 //! What the bearer of a token may do: `read:vhost/queue`, `write:vhost/exchange/routing-key` and the like (RabbitMQ:
 //! `rabbit_oauth2_scope`).
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use broker_core::{
     authentication::{Identity, NotRenewed, unix_time},
     permissions::{About, Answer, Authoriser, Operation, Question, Renewal},
 };
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{Claims, Invalid, OAuth2, PatternSyntax, claims, pattern, scopes};
@@ -17,7 +18,12 @@ pub(super) struct Bearer {
     name: Arc<str>,
     claims: Claims,
     scopes: Vec<String>,
+    /// What the scopes say of what was asked before: they do not change.
+    decided: Mutex<HashMap<Question, bool>>,
 }
+
+/// Questions that are remembered at most. Beyond it the memory starts over.
+const CAPACITY: usize = 256;
 
 impl fmt::Debug for Bearer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,6 +90,7 @@ impl Bearer {
             backend,
             claims,
             scopes,
+            decided: Mutex::default(),
         }
     }
 
@@ -101,15 +108,27 @@ impl Bearer {
         if let Err(expired) = claims::check_expiry(&self.claims, options, now) {
             return Answer::Failed(format!("\"{expired}\""));
         }
-        let syntax = options.pattern_syntax;
+        match self.allows(question) {
+            true => Answer::Allowed,
+            false => Answer::Refused,
+        }
+    }
+
+    fn allows(&self, question: &Question) -> bool {
+        if let Some(allowed) = self.decided.lock().get(question) {
+            return *allowed;
+        }
+        let syntax = self.backend.options.pattern_syntax;
         let allowed = self.scopes.iter().any(|scope| {
             let scope = expanded(scope, &self.claims, &question.vhost, syntax);
             Permission::parse(&scope).is_some_and(|it| it.allows(question, syntax))
         });
-        match allowed {
-            true => Answer::Allowed,
-            false => Answer::Refused,
+        let mut decided = self.decided.lock();
+        if decided.len() >= CAPACITY {
+            decided.clear();
         }
+        decided.insert(question.clone(), allowed);
+        allowed
     }
 
     fn renewed(&self, token: &[u8]) -> Result<Self, NotRenewed> {

@@ -138,7 +138,7 @@ impl Broker {
         access.decide(|| access.check(Operation::Read, Resource::Queue(&order.queue)))?;
         let source = vhost.existing_queue(&order.queue)?;
         vhost.check_exclusive(&source, NOBODY)?;
-        order.target.check(&vhost, &source, &access)?;
+        access.decide(|| order.target.check(&vhost, &source, &access))?;
         let matcher = order.filter.clone().compile()?;
         let order = Arc::new(order);
         let tracker = Arc::new(Tracker::new());
