@@ -174,7 +174,7 @@ impl QueueState {
             return;
         }
         while self.limits.exceeded(self.ready_count(), self.ready_bytes()) {
-            let Some(entry) = self.lanes.pop() else {
+            let Some(entry) = self.lanes.pop_oldest() else {
                 effects.excess = matches!(self.next_load(None), Ok(Some(_)));
                 return;
             };

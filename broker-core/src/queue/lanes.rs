@@ -207,6 +207,14 @@ impl Lanes {
         self.change(number, Lane::pop)
     }
 
+    /// Takes the message that stands before all others, whoever gives way, unless it lies on disk: what goes when the
+    /// queue is too long.
+    pub(super) fn pop_oldest(&mut self) -> Option<Entry> {
+        self.change(self.highest(), |lane| {
+            lane.pop_returned().or_else(|| lane.pop_ready())
+        })
+    }
+
     /// Messages that lie on disk only.
     pub(super) fn paged(&self) -> usize {
         self.occupied().map(Lane::paged).sum()

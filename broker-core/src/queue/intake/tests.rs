@@ -230,6 +230,33 @@ fn a_message_comes_back_to_its_place_as_long_as_it_does_not_come_back_too_often(
 }
 
 #[test]
+fn a_message_that_gives_way_is_dropped_before_those_behind_it() {
+    let limited = QueueArguments {
+        max_length: Some(3),
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    };
+    let prioritised = QueueArguments {
+        max_priority: Some(1),
+        ..limited.clone()
+    };
+    for (arguments, highest) in [(limited, 0), (prioritised, 1)] {
+        let mut scene = Scene::new(&arguments);
+        scene.publish(std::iter::once(message(0, 0, highest)));
+        for _ in 0..21 {
+            let entry = scene.state.get(false, 0, &mut scene.effects).unwrap();
+            let again = std::iter::once((entry, Requeued::Unprocessed));
+            scene.state.requeue(again, &mut scene.effects);
+        }
+        scene.publish((1..4).map(|number| message(number, 0, 0)));
+        let dead = scene.effects.dead.iter();
+        let dead: Vec<_> = dead.map(|(entry, _)| entry.message.body()).collect();
+        assert_eq!(dead, [[0]]);
+        assert_eq!(scene.drain(), [[1], [2], [3]]);
+    }
+}
+
+#[test]
 fn a_message_that_failed_once_more_than_it_may_is_dead_lettered() {
     let arguments = QueueArguments {
         delivery_limit: Some(1),
