@@ -10,6 +10,7 @@ use super::{
     QueueState,
     effects::{DeadReason, Effects},
     entry::{Entry, Millis},
+    expire::SLICE,
     lanes::Place,
 };
 use crate::message::Message;
@@ -168,12 +169,20 @@ impl QueueState {
         self.limits.rejects_publishes() && self.limits.exceeded(count, bytes)
     }
 
-    /// Makes room at the front if the length limits are exceeded and the queue does not refuse publishes instead.
+    /// Makes room at the front if the length limits are exceeded and the queue does not refuse publishes instead, as far
+    /// as it is done in one go ([`Self::is_overlong`]).
     pub fn drop_excess(&mut self, effects: &mut Effects) {
+        self.overlong = false;
         if self.limits.rejects_publishes() {
             return;
         }
+        let mut dropped = 0;
         while self.limits.exceeded(self.ready_count(), self.ready_bytes()) {
+            if dropped == SLICE {
+                self.overlong = true;
+                return;
+            }
+            dropped += 1;
             let Some(entry) = self.lanes.pop_oldest() else {
                 effects.excess = matches!(self.next_load(None), Ok(Some(_)));
                 return;
@@ -200,6 +209,11 @@ impl QueueState {
             self.expires = true;
         }
         self.bury(entry, DeadReason::MaxLength, effects);
+    }
+
+    /// Whether there is more to drop than [`Self::drop_excess`] did in one go: after a policy with a much lower limit.
+    pub(super) fn is_overlong(&self) -> bool {
+        self.overlong
     }
 
     fn refuse(&mut self, message: Message, now: Millis, effects: &mut Effects) {

@@ -453,7 +453,11 @@ impl Queue {
             state.note_settled(ticket);
             work.ticket = work.ticket.max(ticket);
         }
-        let expiry = state.next_expiry();
+        // What goes in slices goes on at once, after whoever waits for the lock.
+        let expiry = match state.is_overlong() {
+            true => Some(0),
+            false => state.next_expiry(),
+        };
         let over = self.account(&mut state, &mut work.effects);
         let died = !work.effects.dead.is_empty();
         if died {

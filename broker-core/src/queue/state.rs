@@ -46,6 +46,8 @@ pub struct QueueState {
     pub(super) expires: bool,
     /// More has expired than could be handled in one go.
     pub(super) overdue: bool,
+    /// The queue is longer than it may be, and it could not all be dropped in one go.
+    pub(super) overlong: bool,
     /// The last batch of the store that may have settled what has expired in the middle.
     pub(super) settled: Ticket,
     /// Set once the queue was deleted: late publishes and requeues are dropped.
@@ -77,6 +79,7 @@ impl QueueState {
             chunk,
             expires: false,
             overdue: false,
+            overlong: false,
             settled: Ticket::NONE,
             deleted: false,
             paused: false,

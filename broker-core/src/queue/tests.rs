@@ -245,6 +245,27 @@ fn time_to_live_goes_on_over_a_restart() {
 }
 
 #[test]
+fn a_much_lower_length_limit_is_put_in_force_in_slices() {
+    const SLICE: usize = expire::SLICE;
+    let queue = durable_queue(&Arc::new(MemoryStore::new()));
+    let messages = std::iter::repeat_n(persistent("much"), 2 * SLICE + 15);
+    queue.publish(messages, 0, &mut Work::default(), &mut Vec::new());
+    let limited = QueueArguments {
+        max_length: Some(10),
+        ..QueueArguments::default()
+    };
+    queue.state.lock().set_limits(Limits::new(&limited));
+    queue.schedule(0);
+    for left in [SLICE + 15, 15, 10] {
+        assert_eq!(queue.scheduled.load(Ordering::Acquire), 0);
+        queue.expire(0, 0, &mut Work::default());
+        assert_eq!(queue.counts().ready, left);
+    }
+    assert_eq!(queue.scheduled.load(Ordering::Acquire), NEVER);
+    assert_eq!(get(&queue).position, 2 * SLICE as u64 + 6);
+}
+
+#[test]
 fn publishers_write_to_the_spill_when_the_evictor_does_not_keep_up() {
     const BUDGET: usize = 64 * 1024;
     let folder = tempfile::TempDir::new().unwrap();
