@@ -35,7 +35,8 @@ impl Queue {
     }
 
     /// Gives the queue other policies. Messages that a new limit leaves no room or no time for go when the alarm comes
-    /// that is set here, which is at once.
+    /// that is set here, which is at once. The caller has the vhost's turn, so nobody else configures the queue meanwhile:
+    /// the limits that are set last are those of `configuration`, though its lock is released before.
     pub(crate) fn configure(self: &Arc<Self>, matched: Matched) {
         let (declared, table) = (&self.properties.arguments, &self.properties.table);
         let mut configuration = self.configuration.write();
