@@ -21,12 +21,32 @@ pub struct Http(SocketAddr);
 impl Http {
     /// A client of this broker.
     pub fn of(broker: &Broker) -> Self {
-        Self(broker.http_address().expect("an HTTP port"))
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // It is printed a moment after the port for AMQP answers.
+            if let Some(address) = broker.http_address() {
+                return Self(address);
+            }
+            assert!(Instant::now() < deadline, "no HTTP port");
+            thread::yield_now();
+        }
+    }
+
+    /// A broker that starts again listens for AMQP first.
+    fn connect(&self) -> TcpStream {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match TcpStream::connect(self.0) {
+                Ok(stream) => return stream,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            thread::yield_now();
+        }
     }
 
     /// Status and body of the answer.
     pub fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.0).unwrap();
+        let mut stream = self.connect();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();
         // HTTP/1.0: the answer comes in one piece.
@@ -45,7 +65,7 @@ impl Http {
 
     /// The status of the answer to a request without credentials.
     pub fn anonymous_status(&self, path: &str) -> u16 {
-        let mut stream = TcpStream::connect(self.0).unwrap();
+        let mut stream = self.connect();
         write!(stream, "GET {path} HTTP/1.0\r\nHost: here\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -53,7 +53,7 @@ fn samples_are_as_many_as_were_asked_for_latest_first() {
     let (queue, _) = http.wait_for(path, |it| {
         it["messages_details"]["samples"]
             .as_array()
-            .is_some_and(|samples| samples[0]["sample"] == 2)
+            .is_some_and(|samples| samples.first().is_some_and(|it| it["sample"] == 2))
     });
     let samples = queue["messages_details"]["samples"].as_array().unwrap();
     assert_eq!(samples.len(), 13);
