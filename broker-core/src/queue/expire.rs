@@ -358,6 +358,7 @@ impl QueueState {
 
     /// Its memory is given back without the lock.
     pub(super) fn bury_expired(&mut self, entry: Entry, effects: &mut Effects) {
+        self.count_death(DeadReason::Expired);
         if self.limits.dead_letters() {
             effects.dead.push((entry, DeadReason::Expired));
         } else {
@@ -427,3 +428,6 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
