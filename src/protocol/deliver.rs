@@ -163,8 +163,10 @@ impl Running {
         );
         if let Some(channel) = channel_mut(&mut self.channels, number) {
             channel.consumers.remove(&tag);
+            channel.entry.remove_consumer(&tag);
         }
-        self.end_consumers(&[key], number, batch);
+        let vacant = self.end_consumers(&[key], number, batch);
+        self.hand_over(vacant, batch);
         self.send_cancel(number, &tag, batch);
     }
 
@@ -245,6 +247,7 @@ impl Running {
 
     /// Gives the queues with a single active consumer back that one of them leaves: to be followed by
     /// [`Self::hand_over`].
+    #[must_use]
     fn end_consumers(
         &mut self,
         keys: &[SubscriptionKey],

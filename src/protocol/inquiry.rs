@@ -263,7 +263,7 @@ impl Running {
 
     /// Ends the consumers of queues that the user may not read from any more (RabbitMQ:
     /// `rabbit_channel:recheck_consumers`).
-    fn cancel_unpermitted(&mut self, batch: &mut Batch) {
+    pub(super) fn cancel_unpermitted(&mut self, batch: &mut Batch) {
         let access = Arc::clone(&self.session.access);
         let subscriptions = self.session.subscriptions.iter();
         let refused = subscriptions.filter(|(_, subscribed)| {

@@ -238,7 +238,10 @@ impl Running {
                 let secret = update.new_secret.as_bytes();
                 let reason = update.reason.as_str();
                 match self.session.update_secret(secret, reason, id) {
-                    Ok(true) => send_update_secret_ok(batch),
+                    Ok(true) => {
+                        self.cancel_unpermitted(batch);
+                        send_update_secret_ok(batch);
+                    }
                     Ok(false) => {}
                     Err(_) if self.session.is_undecided() => {}
                     Err(exception) => return Err(exception),

@@ -428,6 +428,24 @@ fn a_publisher_that_repeats_itself_is_refused_once_its_permission_is_gone_on(ser
 }
 
 #[test]
+fn a_new_secret_ends_the_consumers_of_a_user_who_may_not_read_any_more() {
+    let (served, _guest) = scene();
+    let mut peer = served.connect(USER);
+    peer.call::<_, basic::ConsumeOk>(1, consume_from("q", "reader"));
+    served.permit(USER, "/", [".*", ".*", "^x$"]);
+    let update = connection::UpdateSecret {
+        new_secret: "a password is not looked at".as_bytes().to_vec().into(),
+        reason: "rotation".into(),
+    };
+    peer.send(0, update);
+    assert_eq!(
+        peer.expect::<basic::Cancel>(1).consumer_tag.as_str(),
+        "reader"
+    );
+    peer.expect::<connection::UpdateSecretOk>(0);
+}
+
+#[test]
 fn without_permissions_the_vhost_is_closed_to_new_connections_and_everything_to_open_ones() {
     let (served, _guest) = scene();
     let mut open = served.connect(USER);

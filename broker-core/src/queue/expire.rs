@@ -36,8 +36,6 @@ pub struct Expiring {
     pub(super) notes: Expirations,
     /// What is due and lies on disk, while it is read.
     pub(super) reading: Option<Reading>,
-    /// How often that was so.
-    pub(super) readings: u64,
     /// The part of a backlog of which nobody knows what it says.
     pub(super) unscanned: Option<Unscanned>,
 }
@@ -142,7 +140,7 @@ impl Lane {
     }
 
     /// The first place of all that waits and was never delivered, or the next one that will be taken.
-    fn first_undelivered(&self) -> Position {
+    pub(super) fn first_undelivered(&self) -> Position {
         let place = |row: &Row| row.front().map(|entry| entry.position);
         let pages = self.pages.as_ref();
         place(&self.ready)
@@ -256,10 +254,9 @@ impl Lanes {
 
     /// Calls `each` with every lane that holds something.
     pub(super) fn for_each_occupied(&mut self, mut each: impl FnMut(&mut Lane)) {
-        let mut number = Some(0);
-        while let Some(lane) = number {
+        self.change(0, &mut each);
+        for lane in self.occupied_higher().iter() {
             self.change(lane, &mut each);
-            number = self.occupied_above(lane);
         }
     }
 }
@@ -329,7 +326,8 @@ impl QueueState {
 
     /// When the next message expires, or has to be looked at because it lies on disk.
     pub fn next_expiry(&self) -> Option<Millis> {
-        self.lanes.next_expiry(&self.limits)
+        let may = self.limits.has_ttl() || self.expires;
+        may.then(|| self.lanes.next_expiry(&self.limits)).flatten()
     }
 
     /// Notes what has entered and was not delivered at once.

@@ -84,8 +84,8 @@ impl Lane {
         while due.len() < MOST && expiring.notes.next().is_some_and(|(at, _)| at < limit) {
             due.extend(expiring.notes.take());
         }
-        expiring.readings += 1;
-        let number = expiring.readings;
+        self.readings += 1;
+        let number = self.readings;
         expiring.reading = Some(Reading { number, due });
     }
 
@@ -112,12 +112,16 @@ impl Lane {
         reading.map_or_else(Vec::new, |reading| reading.due)
     }
 
-    /// Takes out what is due, wherever it is by now.
-    fn take_due(&mut self, place: Position, read: impl FnOnce() -> Option<Entry>) -> Option<Entry> {
-        match self.take_one(place) {
+    /// Takes out what is due, wherever it is by now. If it lies on disk and was not asked for, because it was in memory
+    /// then, it stays noted.
+    fn take_due(&mut self, due: Due, asked: bool, read: Option<Entry>) -> Option<Entry> {
+        match self.take_one(due.1) {
             Found::Here(entry) => Some(entry),
             Found::OnDisk => {
-                let entry = read()?;
+                if !asked {
+                    self.expiring.get_or_insert_default().notes.add(due);
+                }
+                let entry = read?;
                 self.take_from_page(&entry);
                 Some(entry)
             }
@@ -206,6 +210,13 @@ impl Scanned {
 }
 
 impl Expired {
+    fn asks_for(&self, place: Position) -> bool {
+        let found = self
+            .places
+            .binary_search_by_key(&place, |(other, _)| *other);
+        found.is_ok()
+    }
+
     fn restored(&self, stored: StoredMessage) -> Entry {
         Entry {
             lane: self.lane,
@@ -295,11 +306,10 @@ impl QueueState {
         let due = self
             .lanes
             .change(expired.lane, |lane| lane.end_reading(expired.number));
-        for (_, place) in due {
-            let expired = self.lanes.change(expired.lane, |lane| {
-                lane.take_due(place, || read.remove(&place))
-            });
-            if let Some(entry) = expired {
+        for due in due {
+            let (asked, read) = (expired.asks_for(due.1), read.remove(&due.1));
+            let taken = |lane: &mut Lane| lane.take_due(due, asked, read);
+            if let Some(entry) = self.lanes.change(expired.lane, taken) {
                 self.bury_expired(entry, effects);
             }
         }

@@ -59,6 +59,9 @@ pub struct Lane {
     pub(super) fresh: Position,
     /// What is known of messages that expire by their own word, once one of them has stayed.
     pub(super) expiring: Option<Box<Expiring>>,
+    /// How often expired messages were asked for that lie on disk. It never falls: a reader that was asked before
+    /// everything was forgotten must not end a later reading.
+    pub(super) readings: u64,
 }
 
 impl Lane {
@@ -80,6 +83,7 @@ impl Lane {
             gives_way: 0,
             fresh: Position::MAX,
             expiring: None,
+            readings: 0,
         }
     }
 
@@ -340,7 +344,8 @@ impl Lane {
                 effects.operations.push(range);
             }
         };
-        let mut from = self.taken + 1;
+        // What has left the middle before the first that waits may still be on its way to a dead-letter exchange.
+        let mut from = self.first_undelivered().max(self.taken + 1);
         if let Some(first) = self.ready.iter_from(from).next() {
             from = from.max(first.position);
         }

@@ -180,6 +180,12 @@ impl Lanes {
         std::iter::once(&self.lowest).chain(higher)
     }
 
+    /// The lanes above the lowest that hold something now.
+    pub(super) fn occupied_higher(&self) -> Occupied {
+        let higher = self.higher.as_ref();
+        higher.map_or_else(Occupied::default, |higher| higher.occupied)
+    }
+
     /// The next lane above `number` that holds something.
     pub(super) fn occupied_above(&self, number: u8) -> Option<u8> {
         let mut numbers = self.higher.as_ref()?.occupied.iter();

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::{
     arguments::Overflow,
+    expire_paged::Expired,
     lane::Lane,
     page::Loaded,
     page_out::{PageOut, PagedOut},
@@ -814,4 +815,37 @@ proptest! {
             steps,
         );
     }
+}
+
+/// Two messages that lie on disk and have expired, and what a reader is asked for.
+fn overdue(scene: &mut Scene) -> Expired {
+    scene.publish(2, |scene| scene.message(true, true, 0));
+    let how = PageOut {
+        readable: scene.state.lanes.get_mut(0).next_position,
+        keep: 0,
+        front: true,
+        spill: Spilling::Never,
+    };
+    scene.page_out(0, how);
+    scene.now += OWN_TTL;
+    scene.state.expire(scene.now, &mut scene.effects);
+    scene.append();
+    scene.state.expired_on_disk(0).expect("a reader is asked")
+}
+
+#[test]
+fn reader_from_before_a_purge_does_not_end_what_is_read_after_it() {
+    let mut scene = Scene::new(QueueArguments::default());
+    let early = overdue(&mut scene);
+    let (mut read_early, mut read_late) = (Vec::new(), Vec::new());
+    early.read(&scene.store, &mut read_early).unwrap();
+    let garbage = &mut Garbage::default();
+    scene.state.purge(false, &mut scene.effects, garbage);
+    scene.append();
+    let late = overdue(&mut scene);
+    late.read(&scene.store, &mut read_late).unwrap();
+    let effects = &mut scene.effects;
+    scene.state.expire_read(&early, read_early, effects);
+    scene.state.expire_read(&late, read_late, effects);
+    assert_eq!(scene.state.ready_count(), 0);
 }

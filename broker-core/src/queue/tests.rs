@@ -11,6 +11,7 @@ use crate::{
     journal::file_system::Disk,
     outbox::{Event, Outbox, SubscriptionKey},
     spill::Spill,
+    statistics::Column,
     store::{MemoryStore, StoredMessage},
 };
 
@@ -355,4 +356,19 @@ fn a_message_that_comes_to_a_deleted_queue_leaves_no_record() {
     queue.store.append(&mut batch);
     insert(&queue, (place, message));
     assert!(recorded(&store).is_empty());
+}
+
+#[test]
+fn messages_that_expire_are_counted() {
+    let store = Arc::new(MemoryStore::new());
+    let arguments = QueueArguments {
+        message_ttl_ms: Some(10),
+        ..QueueArguments::default()
+    };
+    let queue = durable_queue_with(&store, arguments);
+    publish(&queue, "one");
+    publish(&queue, "two");
+    queue.dispatch(None, 10, &mut Work::default());
+    let counts = queue.statistics_counts();
+    assert_eq!(counts.get(Column::DeadExpired), 2);
 }
