@@ -95,6 +95,7 @@ impl Lanes {
     }
 
     /// The lane that a message belongs into.
+    #[inline]
     pub(super) fn lane_of(&self, message: &Message) -> u8 {
         match &self.higher {
             None => 0,
@@ -103,20 +104,27 @@ impl Lanes {
     }
 
     /// Messages that wait, on disk or not.
+    #[inline]
     pub(super) fn count(&self) -> usize {
         self.lowest.count() + self.higher.as_ref().map_or(0, |it| it.count)
     }
 
     /// Bytes of the bodies that wait, on disk or not.
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
         self.lowest.ready_bytes + self.higher.as_ref().map_or(0, |it| it.bytes)
     }
 
     /// The lane whose front is the front of the queue: the highest that holds anything and does not give way.
+    #[inline]
     pub(super) fn front_number(&self) -> u8 {
-        if self.higher.is_none() {
-            return 0;
+        match self.higher {
+            None => 0,
+            Some(_) => self.front_by_priority(),
         }
+    }
+
+    fn front_by_priority(&self) -> u8 {
         let highest = self.highest();
         let mut number = highest;
         while self.get(number).is_some_and(Lane::gives_way) {
@@ -135,11 +143,13 @@ impl Lanes {
     }
 
     /// The lane of [`Self::front_number`].
+    #[inline]
     pub(super) fn front_lane(&self) -> &Lane {
         self.get(self.front_number()).unwrap_or(&self.lowest)
     }
 
     /// A lane, unless no message has come so far up yet.
+    #[inline]
     pub(super) fn get(&self, number: u8) -> Option<&Lane> {
         match number.checked_sub(1) {
             None => Some(&self.lowest),
@@ -149,15 +159,23 @@ impl Lanes {
 
     /// A lane to be changed otherwise than in what waits there. It is made when its first message comes; there is none
     /// beyond the highest, and nobody asks for one.
+    #[inline]
     pub(super) fn get_mut(&mut self, number: u8) -> &mut Lane {
-        let higher = self.higher.as_mut().filter(|_| number > 0);
+        if number == 0 {
+            return &mut self.lowest;
+        }
+        let higher = self.higher.as_mut();
         let lane = higher.and_then(|higher| higher.grown(self.queue, number));
         lane.unwrap_or(&mut self.lowest)
     }
 
     /// Changes what waits in a lane.
+    #[inline]
     pub(super) fn change<R>(&mut self, number: u8, change: impl FnOnce(&mut Lane) -> R) -> R {
-        let Some(higher) = self.higher.as_mut().filter(|_| number > 0) else {
+        if number == 0 {
+            return change(&mut self.lowest);
+        }
+        let Some(higher) = &mut self.higher else {
             return change(&mut self.lowest);
         };
         let Some(lane) = higher.grown(self.queue, number) else {
@@ -173,11 +191,20 @@ impl Lanes {
     }
 
     /// The lanes that may hold something, from the lowest up.
+    #[inline]
     pub(super) fn occupied(&self) -> impl Iterator<Item = &Lane> {
-        let higher = self.higher.iter();
-        let numbers = higher.flat_map(|higher| higher.occupied.iter());
-        let higher = numbers.filter_map(|number| self.get(number));
-        std::iter::once(&self.lowest).chain(higher)
+        let mut next = Some(&self.lowest);
+        std::iter::from_fn(move || {
+            let lane = next?;
+            next = self.above(lane);
+            Some(lane)
+        })
+    }
+
+    #[inline]
+    fn above(&self, lane: &Lane) -> Option<&Lane> {
+        let higher = self.higher.as_ref()?;
+        self.get(higher.occupied.lowest_above(lane.number)?)
     }
 
     /// The lanes above the lowest that hold something now.
@@ -188,8 +215,7 @@ impl Lanes {
 
     /// The next lane above `number` that holds something.
     pub(super) fn occupied_above(&self, number: u8) -> Option<u8> {
-        let mut numbers = self.higher.as_ref()?.occupied.iter();
-        numbers.find(|&other| other > number)
+        self.higher.as_ref()?.occupied.lowest_above(number)
     }
 
     /// The next lane below `number` that holds something.
@@ -200,10 +226,16 @@ impl Lanes {
     }
 
     /// Takes the first message of the queue, unless it lies on disk.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        let Some(highest) = self.higher.as_ref().map(|_| self.highest()) else {
-            return self.lowest.pop();
-        };
+        match self.higher {
+            None => self.lowest.pop(),
+            Some(_) => self.pop_by_priority(),
+        }
+    }
+
+    fn pop_by_priority(&mut self) -> Option<Entry> {
+        let highest = self.highest();
         let number = self.front_number();
         let mut given_way = Some(highest).filter(|&it| it > number);
         while let Some(lane) = given_way {

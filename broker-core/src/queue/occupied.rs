@@ -34,6 +34,19 @@ impl Occupied {
         lower.highest()
     }
 
+    /// The lowest lane above `number`.
+    pub(super) fn lowest_above(&self, number: u8) -> Option<u8> {
+        let first = usize::from(number / BITS);
+        let words = self.0.iter().enumerate().skip(first);
+        let mut words = words.map(|(index, word)| match index == first {
+            // Twice, for a word has no 64 bits to be shifted out.
+            true => (index, word >> (number % BITS) >> 1 << (number % BITS) << 1),
+            false => (index, *word),
+        });
+        let (index, word) = words.find(|(_, word)| *word != 0)?;
+        Some(index as u8 * BITS + word.trailing_zeros() as u8)
+    }
+
     /// All lanes, from the lowest up.
     pub(super) fn iter(&self) -> impl Iterator<Item = u8> + use<> {
         let words = self.0.into_iter().enumerate();
@@ -66,6 +79,9 @@ mod tests {
         let below = [255, 201, 200, 65, 64, 63, 2, 1].map(|number| set.highest_below(number));
         let expected = [200, 200, 64, 64, 63, 1, 1].map(Some);
         assert_eq!(below.split_last().unwrap(), (&None, &expected[..]));
+        let above = [0, 1, 62, 63, 64, 199, 254, 255].map(|number| set.lowest_above(number));
+        let expected = [1, 63, 63, 64, 200, 200, 255].map(Some);
+        assert_eq!(above.split_last().unwrap(), (&None, &expected[..]));
         for highest in [255, 200, 64, 63, 1] {
             assert_eq!(set.highest(), Some(highest));
             set.set(highest, false);
