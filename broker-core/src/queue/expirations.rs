@@ -18,7 +18,7 @@ use super::entry::Millis;
 use crate::store::Position;
 
 /// Most notes of a chunk.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 256 * 1024;
 
 /// Bits of a note that say the place.
 const PLACE_BITS: u32 = 24;
@@ -155,7 +155,7 @@ impl Expirations {
         Some(due)
     }
 
-    /// A hundred million notes are 1,500 chunks: few enough to look at each.
+    /// A hundred million notes are 400 chunks: few enough to look at each.
     fn find_earliest(&mut self) {
         let chunks = self.chunks.iter().enumerate();
         let earliest = chunks.filter_map(|(index, chunk)| Some((chunk.earliest()?, index)));
