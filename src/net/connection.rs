@@ -76,6 +76,15 @@ pub struct Serving {
     pub clock: Clock,
 }
 
+/// Somebody is asked. A connection that ends does not wait for its turn to ask any more.
+struct Asked(JoinHandle<Finding>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Serves a connection until it ends.
 pub async fn run(stream: TcpStream, ends: Ends, serving: Serving) {
     serve(stream, ends, None, serving).await;
@@ -145,7 +154,7 @@ struct Driver<S: Stream> {
     /// The stream still has something of what was written to it.
     unflushed: bool,
     /// Who is asked what the machine wants to know, on a thread for such work.
-    inquiry: Option<JoinHandle<Finding>>,
+    inquiry: Option<Asked>,
     end: Option<End>,
 }
 
@@ -228,18 +237,22 @@ impl<S: Stream> Driver<S> {
             return false;
         };
         let broker = Arc::clone(self.machine.broker());
-        self.inquiry = Some(tokio::spawn(async move {
-            let Ok(_turn) = INQUIRIES.acquire().await else {
+        self.inquiry = Some(Asked(tokio::spawn(async move {
+            let Ok(turn) = INQUIRIES.acquire().await else {
                 return Finding::Lost;
             };
-            let asked = spawn_blocking(move || inquiry.ask(&broker));
+            // Whoever asks keeps the turn to the end, also when nobody waits for the answer any more.
+            let asked = spawn_blocking(move || {
+                let _turn = turn;
+                inquiry.ask(&broker)
+            });
             asked.await.unwrap_or(Finding::Lost)
-        }));
+        })));
         true
     }
 
     fn poll_finding(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
-        let Some(inquiry) = &mut self.inquiry else {
+        let Some(Asked(inquiry)) = &mut self.inquiry else {
             return false;
         };
         let Poll::Ready(found) = Pin::new(inquiry).poll(cx) else {

@@ -270,7 +270,9 @@ impl Running {
             let queue = subscribed.queue().filter(|(_, handle)| handle.is_some());
             queue.is_some_and(|(queue, _)| {
                 let resource = Resource::Queue(queue.name());
-                access.check(Operation::Read, resource).is_err()
+                let refused = access.check(Operation::Read, resource).is_err();
+                // Whatever is not known is not refused.
+                refused && access.take_inquiry().is_none()
             })
         });
         let refused: Vec<_> = refused
@@ -279,8 +281,6 @@ impl Running {
         for key in refused {
             self.withdraw(SubscriptionKey(key), batch);
         }
-        // Whatever was not known is not refused.
-        drop(access.take_inquiry());
     }
 }
 

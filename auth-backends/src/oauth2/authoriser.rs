@@ -141,6 +141,7 @@ impl Bearer {
         let key = backend.keys.find(&unchecked.key);
         let key = key.map_err(|problem| refused(Invalid::Wrong(problem)))?;
         let claims = backend.verify(&unchecked, &key).map_err(refused)?;
+        claims::check_beginning(&claims, &backend.options, unix_time()).map_err(refused)?;
         let bearer = backend.bearer(claims).map_err(refused)?;
         match bearer.name == self.name {
             true => Ok(bearer),

@@ -28,6 +28,10 @@ pub(super) fn install() {
 pub(super) fn verify(token: &str, key: &Key) -> std::result::Result<Claims, Invalid> {
     let header = jsonwebtoken::decode_header(token);
     let header = header.map_err(|_| Invalid::NotForUs("provided token is invalid".to_owned()))?;
+    // RFC 7515, 4.1.11: what is critical and not understood makes the token invalid. Nothing of it is understood here.
+    if header.crit.is_some() {
+        return Err(Invalid::wrong("critical extensions are not supported"));
+    }
     if key
         .algorithm
         .is_some_and(|algorithm| algorithm != header.alg)
