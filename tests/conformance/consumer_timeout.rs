@@ -3,8 +3,10 @@
 use crate::leveret_only;
 use crate::support::operations::consume_from;
 use crate::support::{
-    AMQPValue, Broker, NoMethod, Peer, basic, durable_queue, longstr, queue, table, unique,
+    AMQPValue, Broker, NoMethod, PATIENCE, Peer, basic, durable_queue, longstr, queue, table,
+    unique,
 };
+use std::time::Instant;
 
 fn text(channel: u16, milliseconds: i64) -> String {
     format!(
@@ -86,9 +88,11 @@ fn the_broker_has_a_timeout_for_all_that_say_nothing() {
     peer.consume(1, &queue, "tag");
     peer.expect_delivery(1);
     peer.expect_channel_close::<NoMethod>(1, 406, &text(1, 200));
-    let log = broker.log();
-    let closed = log.iter().any(|line| line.contains(&text(1, 200)));
-    assert!(closed, "no line of it in the log");
+    let deadline = Instant::now() + PATIENCE;
+    while !broker.log().iter().any(|line| line.contains(&text(1, 200))) {
+        assert!(Instant::now() < deadline, "no line of it in the log");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

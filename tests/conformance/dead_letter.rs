@@ -719,6 +719,8 @@ fn a_dead_letter_to_a_full_queue_does_not_disturb_the_confirm_of_the_original() 
     let queue = peer.fresh_queue_with(1, "living", arguments);
     peer.fill(&queue, &["a", "b", "c"]);
     assert_eq!(peer.drain(1, &queue), ["c"]);
-    assert_eq!(peer.counts(1, &full).0, 0);
+    // Nobody could hear that they were refused, so they are taken; RabbitMQ's classic queues drop them.
+    let taken = if foreign_broker() { 0 } else { 2 };
+    assert_eq!(peer.counts(1, &full).0, taken);
     peer.close();
 }

@@ -128,7 +128,8 @@ fn body(message: ConsumerMessage) -> (u64, bool, Vec<u8>) {
 
 #[tokio::test]
 async fn reads_the_servers_capabilities() {
-    let connection = connect(&Broker::shared()).await;
+    let broker = Broker::shared();
+    let connection = connect(&broker).await;
     let capabilities = connection.server_properties().capabilities();
     assert!(capabilities.publisher_confirms() && capabilities.basic_nack());
     assert!(capabilities.direct_reply_to() && capabilities.consumer_cancel_notify());
@@ -140,7 +141,8 @@ async fn reads_the_servers_capabilities() {
 
 #[tokio::test]
 async fn confirms_and_returns() {
-    let connection = connect(&Broker::shared()).await;
+    let broker = Broker::shared();
+    let connection = connect(&broker).await;
     let (channel, mut told) = open(&connection).await;
     let name = queue(&channel, "").await;
     channel
@@ -176,7 +178,8 @@ async fn confirms_and_returns() {
 
 #[tokio::test]
 async fn consumes_with_prefetch_and_requeues() {
-    let connection = connect(&Broker::shared()).await;
+    let broker = Broker::shared();
+    let connection = connect(&broker).await;
     let (channel, _told) = open(&connection).await;
     let exchange = unique("topic");
     let declare = ExchangeDeclareArguments::new(&exchange, "topic")
@@ -243,7 +246,8 @@ async fn consumes_with_prefetch_and_requeues() {
 
 #[tokio::test]
 async fn hears_of_cancelled_consumers_and_closed_channels() {
-    let connection = connect(&Broker::shared()).await;
+    let broker = Broker::shared();
+    let connection = connect(&broker).await;
     let (channel, mut told) = open(&connection).await;
     let name = queue(&channel, "").await;
     let arguments = BasicConsumeArguments::new(&name, "mine");
@@ -269,7 +273,8 @@ async fn hears_of_cancelled_consumers_and_closed_channels() {
 
 #[tokio::test]
 async fn carries_large_messages() {
-    let connection = connect(&Broker::shared()).await;
+    let broker = Broker::shared();
+    let connection = connect(&broker).await;
     let (channel, _told) = open(&connection).await;
     let name = queue(&channel, "").await;
     let sent: Vec<u8> = (0..5 * 1024 * 1024_u32)
