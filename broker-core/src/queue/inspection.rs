@@ -56,6 +56,15 @@ impl Queue {
 
     /// Looks at the queue.
     pub fn inspect(&self) -> Inspection {
+        self.look(true)
+    }
+
+    /// The same without the message at the front: nothing but the queue itself is touched.
+    pub fn inspect_counts(&self) -> Inspection {
+        self.look(false)
+    }
+
+    fn look(&self, with_head: bool) -> Inspection {
         let state = self.state.lock();
         let mut statistics = Counts::default();
         statistics.add_change(&state.counters, &Counts::default());
@@ -66,7 +75,9 @@ impl Queue {
         Inspection {
             counts,
             statistics,
-            head: head.map(|entry| entry.message.clone()),
+            head: head
+                .filter(|_| with_head)
+                .map(|entry| entry.message.clone()),
             head_entered: head.map(|entry| entry.entered),
             consumer_waits: state.consumers.any_waits(),
         }

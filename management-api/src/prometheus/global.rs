@@ -129,7 +129,7 @@ pub(super) fn queue_type(kind: QueueType) -> &'static str {
 }
 
 /// Writes the totals of the node. All queues are counted as classic ones: there is one kind.
-pub(super) fn put(node: &Node, page: &mut Page) {
+pub(super) fn put(node: &Node, consumers: usize, page: &mut Page) {
     let protocol: &[(&str, &str)] = &[("protocol", "amqp091")];
     let classic = &[
         ("protocol", "amqp091"),
@@ -153,7 +153,6 @@ pub(super) fn put(node: &Node, page: &mut Page) {
         publishers(node),
         page,
     );
-    let consumers = node.core.totals().consumers;
     gauge("consumers", "Current number of consumers", consumers, page);
     put_sizes(node, page);
     put_alarms(node, page);

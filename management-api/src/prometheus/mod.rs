@@ -20,7 +20,7 @@ use broker_core::pattern::Pattern;
 
 use self::{
     families::{FAMILIES, Family},
-    objects::{Filter, MISSING, queue_labels, rows},
+    objects::{Filter, MISSING, QueueSums, queue_labels, rows},
     text::{CONTENT_TYPE as TEXT, Kind, Labels, Page, labels},
 };
 use crate::{
@@ -62,17 +62,17 @@ impl FromRequestParts<Shared> for Reader {
 
 async fn aggregated(_: Reader, State(node): State<Shared>) -> Result<Response, Error> {
     answer(&node, |node, page| {
-        let filter = Filter::default();
+        let queues = QueueSums::of(node);
         for family in FAMILIES
             .iter()
             .filter(|it| it.name != "queue_consumer_count")
         {
-            put_sums(family, node, &filter, page);
+            put_sums(family, node, &queues, page);
         }
-        put_totals(node, page);
+        put_totals(node, (queues.queues, queues.consumers), page);
         put_identity(node, "aggregated", page);
-        global::put(node, page);
-        own::put(node, page);
+        global::put(node, queues.consumers, page);
+        own::put(node, &queues, page);
     })
     .await
 }
@@ -86,7 +86,8 @@ async fn per_object(_: Reader, State(node): State<Shared>) -> Result<Response, E
         {
             put_each(family, PREFIX, node, &filter, page);
         }
-        put_totals(node, page);
+        let totals = node.core.totals();
+        put_totals(node, (totals.queues, totals.consumers), page);
         put_queue_info(PREFIX, node, &filter, page);
         own::put_each(node, &filter, page);
         put_identity(node, "per-object", page);
@@ -169,21 +170,26 @@ async fn answer(
 }
 
 /// Writes the sums of a family over all objects. What is known of protocols is not summed up.
-fn put_sums(family: &Family, node: &Node, filter: &Filter, page: &mut Page) {
+fn put_sums(family: &Family, node: &Node, queues: &QueueSums, page: &mut Page) {
+    let filter = Filter::default();
     if family.objects == families::Objects::Logins {
-        put_each(family, PREFIX, node, filter, page);
+        put_each(family, PREFIX, node, &filter, page);
         return;
     }
-    let mut sums = vec![0.0; family.metrics.len()];
-    let mut missing = vec![false; family.metrics.len()];
-    rows(family, node, filter, false, &mut |_, values| {
-        for ((sum, missing), value) in sums.iter_mut().zip(&mut missing).zip(values) {
-            *missing |= value.is_nan();
-            *sum += value;
+    let sums = match queues.get(family.objects) {
+        Some(sums) => sums.to_vec(),
+        None => {
+            let mut sums = vec![0.0; family.metrics.len()];
+            rows(family, node, &filter, false, &mut |_, values| {
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum += value;
+                }
+            });
+            sums
         }
-    });
-    for ((metric, sum), missing) in family.metrics.iter().zip(sums).zip(missing) {
-        if !missing && !metric.name.ends_with("_timestamp") && !is_share(metric.name) {
+    };
+    for (metric, sum) in family.metrics.iter().zip(sums) {
+        if !sum.is_nan() && !is_of_one(metric.name) {
             let name = format!("{PREFIX}{}", metric.name);
             page.one(&name, metric.help, metric.kind, sum);
         }
@@ -191,8 +197,10 @@ fn put_sums(family: &Family, node: &Node, filter: &Filter, page: &mut Page) {
 }
 
 /// Whether a sum over several objects would say nothing.
-fn is_share(name: &str) -> bool {
-    name.ends_with("_capacity") || name.ends_with("_utilisation")
+fn is_of_one(name: &str) -> bool {
+    ["_capacity", "_utilisation", "_timestamp"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 /// Writes a sample of each object of a family.
@@ -217,25 +225,22 @@ fn put_each(family: &Family, prefix: &str, node: &Node, filter: &Filter, page: &
 }
 
 /// How many objects of each kind there are.
-fn put_totals(node: &Node, page: &mut Page) {
-    let totals = node.core.totals();
+fn put_totals(node: &Node, (queues, consumers): (usize, usize), page: &mut Page) {
+    let connections = node.core.connections();
+    let channels: usize = connections.iter().map(|it| it.channel_count()).sum();
     for (name, help, count) in [
         (
             "rabbitmq_connections",
             "Connections currently open",
-            totals.connections,
+            connections.len(),
         ),
-        (
-            "rabbitmq_channels",
-            "Channels currently open",
-            totals.channels,
-        ),
+        ("rabbitmq_channels", "Channels currently open", channels),
         (
             "rabbitmq_consumers",
             "Consumers currently connected",
-            totals.consumers,
+            consumers,
         ),
-        ("rabbitmq_queues", "Queues available", totals.queues),
+        ("rabbitmq_queues", "Queues available", queues),
     ] {
         page.one(name, help, Kind::Gauge, count as f64);
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use broker_core::{
     pattern::Pattern,
-    queue::Queue,
+    queue::{Inspection, Millis, Queue},
     statistics::{Column, Counts, Resource},
 };
 
 use super::{
-    families::{Family, Objects},
+    families::{FAMILIES, Family, Objects},
     text::{Labels, labels},
 };
 use crate::{
@@ -70,7 +70,8 @@ pub(super) fn rows(family: &Family, node: &Node, filter: &Filter, each: bool, ta
         | Objects::QueueContents
         | Objects::QueueDeliveries
         | Objects::QueuePublishes => filter.for_each_queue(node, |queue| {
-            let values = queue_values(family.objects, queue, each);
+            let inspection = queue.inspect();
+            let values = queue_values(family.objects, &inspection, each);
             take(&|| queue_labels(queue), &values);
         }),
         Objects::Channels | Objects::ChannelPublishes | Objects::ChannelDeliveries => {
@@ -128,20 +129,81 @@ pub(super) fn queue_labels(queue: &Queue) -> Labels {
     labels(&[("vhost", &queue.properties.vhost), ("queue", queue.name())])
 }
 
-fn queue_values(objects: Objects, queue: &Queue, each: bool) -> Vec<f64> {
+fn queue_values(objects: Objects, inspection: &Inspection, each: bool) -> Vec<f64> {
+    let counts = &inspection.counts;
     match objects {
         Objects::QueueLengths => {
-            let counts = queue.counts();
             let (ready, unacked) = (counts.ready as f64, counts.unacknowledged as f64);
             vec![ready, unacked, ready + unacked]
         }
-        Objects::QueueConsumers => vec![queue.counts().consumers as f64],
-        Objects::QueueDeliveries => deliveries(&queue.statistics_counts()).to_vec(),
-        Objects::QueuePublishes => {
-            vec![float(queue.statistics_counts().get(Column::Publish))]
-        }
-        _ => contents(queue, each),
+        Objects::QueueConsumers => vec![counts.consumers as f64],
+        Objects::QueueDeliveries => deliveries(&inspection.statistics).to_vec(),
+        Objects::QueuePublishes => vec![float(inspection.statistics.get(Column::Publish))],
+        _ => contents(inspection, each),
     }
+}
+
+/// What all queues have between them.
+#[derive(Debug, Default)]
+pub(super) struct QueueSums {
+    /// For each family of queues, in the order of [`FAMILIES`], a sum for each of its metrics.
+    families: Vec<(Objects, Vec<f64>)>,
+    /// Queues.
+    pub(super) queues: usize,
+    /// Consumers.
+    pub(super) consumers: usize,
+    /// Ready messages that lie on disk only.
+    pub(super) paged: usize,
+    /// When the oldest message entered that is first in its queue.
+    pub(super) oldest: Option<Millis>,
+}
+
+impl QueueSums {
+    /// Looks at every queue once.
+    pub(super) fn of(node: &Node) -> Self {
+        let families = FAMILIES
+            .iter()
+            .filter(|family| is_of_queues(family.objects));
+        let mut sums = Self {
+            families: families
+                .map(|family| (family.objects, vec![0.0; family.metrics.len()]))
+                .collect(),
+            ..Self::default()
+        };
+        Filter::default().for_each_queue(node, |queue| sums.add(&queue.inspect_counts()));
+        sums
+    }
+
+    fn add(&mut self, inspection: &Inspection) {
+        self.queues += 1;
+        self.consumers += inspection.counts.consumers;
+        self.paged += inspection.counts.paged;
+        let entered = inspection.head_entered;
+        self.oldest = self.oldest.into_iter().chain(entered).min();
+        for (objects, sums) in &mut self.families {
+            let values = queue_values(*objects, inspection, false);
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += value;
+            }
+        }
+    }
+
+    /// The sums of a family of queues; `None` for any other family. What says nothing as a sum is [`MISSING`].
+    pub(super) fn get(&self, objects: Objects) -> Option<&[f64]> {
+        let found = self.families.iter().find(|(of, _)| *of == objects);
+        found.map(|(_, sums)| sums.as_slice())
+    }
+}
+
+fn is_of_queues(objects: Objects) -> bool {
+    matches!(
+        objects,
+        Objects::QueueLengths
+            | Objects::QueueConsumers
+            | Objects::QueueContents
+            | Objects::QueueDeliveries
+            | Objects::QueuePublishes
+    )
 }
 
 fn deliveries<const N: usize>(counts: &Counts<N>) -> [f64; 7] {
@@ -157,15 +219,14 @@ fn deliveries<const N: usize>(counts: &Counts<N>) -> [f64; 7] {
     columns.map(|it| float(counts.get(it)))
 }
 
-fn contents(queue: &Queue, each: bool) -> Vec<f64> {
-    let inspection = queue.inspect();
+fn contents(inspection: &Inspection, each: bool) -> Vec<f64> {
     let counts = &inspection.counts;
     let in_memory = counts.ready.saturating_sub(counts.paged);
     let bytes = counts.ready_bytes + counts.unacknowledged_bytes;
     // A sum of these over several queues says nothing.
     let of_one = |value: f64| if each { value } else { MISSING };
-    let capacity = of_one(consumer_capacity(&inspection));
-    let timestamp = head_timestamp(&inspection).filter(|_| each);
+    let capacity = of_one(consumer_capacity(inspection));
+    let timestamp = head_timestamp(inspection).filter(|_| each);
     vec![
         counts.consumers as f64,
         capacity,

@@ -6,21 +6,17 @@ use broker_core::{
 };
 
 use super::{
-    objects::{Filter, float, queue_labels},
+    objects::{Filter, QueueSums, float, queue_labels},
     text::{Kind, Labels, Page, labels},
 };
 use crate::{Node, nodes::blocked_publishers};
 
 /// Writes the figures of the whole node.
-pub(super) fn put(node: &Node, page: &mut Page) {
+pub(super) fn put(node: &Node, queues: &QueueSums, page: &mut Page) {
     let pager = node.core.pager();
-    let (mut oldest, mut paged) = (0, 0);
     let now = node.now();
-    Filter::default().for_each_queue(node, |queue| {
-        let front = queue.front();
-        oldest = oldest.max(front.entered.map_or(0, |at| now.saturating_sub(at)));
-        paged += front.paged;
-    });
+    let oldest = queues.oldest.map_or(0, |at| now.saturating_sub(at));
+    let paged = queues.paged;
     for (name, help, value) in [
         (
             "leveret_oldest_message_age_seconds",
