@@ -4,7 +4,7 @@
 //! only the objects that are sent are made, a piece of the answer at a time. Parameters, their limits and the texts of
 //! their errors are those of `rabbit_mgmt_util`.
 
-use std::{cmp::Ordering, convert::Infallible, sync::Arc};
+use std::{cmp::Ordering, convert::Infallible, ops::Range, sync::Arc};
 
 use axum::{
     body::Body,
@@ -343,15 +343,15 @@ fn stream<T: Listed>(
     order: &[&str],
     query: &Query,
 ) -> Response {
-    let mut items = sorted(items, order, query);
-    let (before, after) = match &envelope {
+    let all = 0..items.len();
+    let (wanted, before, after) = match &envelope {
         Some(envelope) => {
-            items.truncate(envelope.start + envelope.items);
-            items.drain(..envelope.start);
-            (envelope.before(), envelope.after())
+            let wanted = envelope.start..envelope.start + envelope.items;
+            (wanted, envelope.before(), envelope.after())
         }
-        None => ("[".to_owned(), "]".to_owned()),
+        None => (all, "[".to_owned(), "]".to_owned()),
     };
+    let items = sorted(items, order, query, wanted);
     let pieces = Pieces {
         items: items.into_iter(),
         columns: Columns::of(query),
@@ -364,23 +364,33 @@ fn stream<T: Listed>(
     )))
 }
 
-/// Sorts by the field that the query names, then by those of `order`. Nothing is compared when there is neither.
-fn sorted<T: Listed>(mut items: Vec<T>, order: &[&str], query: &Query) -> Vec<T> {
+/// Those items that are `wanted` of all in the order of the field that the query names, then of those of `order`, then
+/// as they came. The others are not put in order among themselves: a page of a long list costs about one look at each.
+fn sorted<T: Listed>(items: Vec<T>, order: &[&str], query: &Query, wanted: Range<usize>) -> Vec<T> {
     let named = query.get("sort").filter(|field| !field.is_empty());
     let fields: Vec<&str> = named
         .into_iter()
         .chain(order.iter().copied().filter(|field| named != Some(field)))
         .collect();
-    if !fields.is_empty() {
-        let with_keys = items.into_iter().map(|item| (keys(&item, &fields), item));
-        let mut with_keys: Vec<_> = with_keys.collect();
-        with_keys.sort_by(|(one, _), (other, _)| compare(one, other));
-        items = with_keys.into_iter().map(|(_, item)| item).collect();
+    let places = items.into_iter().enumerate();
+    let mut places: Vec<_> = places
+        .map(|(place, item)| (keys(&item, &fields), place, item))
+        .collect();
+    let reverse = query.is_true("sort_reverse");
+    let compare = |one: &(Vec<Key>, usize, T), other: &(Vec<Key>, usize, T)| {
+        let order = compare(&one.0, &other.0).then(one.1.cmp(&other.1));
+        if reverse { order.reverse() } else { order }
+    };
+    if wanted.end < places.len() {
+        places.select_nth_unstable_by(wanted.end, compare);
+        places.truncate(wanted.end);
     }
-    if query.is_true("sort_reverse") {
-        items.reverse();
+    if wanted.start > 0 && wanted.start < places.len() {
+        places.select_nth_unstable_by(wanted.start, compare);
     }
-    items
+    places.drain(..wanted.start.min(places.len()));
+    places.sort_unstable_by(compare);
+    places.into_iter().map(|(_, _, item)| item).collect()
 }
 
 fn keys<T: Listed>(item: &T, fields: &[&str]) -> Vec<Key> {

@@ -131,3 +131,30 @@ async fn a_long_list_comes_in_pieces_and_whole() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(body.as_array().unwrap().len(), 20_000);
 }
+
+#[tokio::test]
+async fn pages_laid_end_to_end_are_the_whole_list_in_order() {
+    let item = |number: i64| {
+        let (name, messages) = (format!("queue {number:03}"), number * 7919 % 10);
+        Ready(json!({ "name": name, "messages": messages }))
+    };
+    let items = || (0..100).map(item).collect::<Vec<_>>();
+    for sort in [
+        "",
+        "&sort=messages",
+        "&sort=messages&sort_reverse=true",
+        "&sort=no",
+    ] {
+        let whole = paged(items(), &["name"], &Query::parse(sort));
+        let whole = answer(whole).await.1;
+        let mut pages = Vec::new();
+        for number in 1..=10 {
+            let query = format!("page={number}&page_size=10{sort}");
+            let page = answer(paged(items(), &["name"], &Query::parse(&query)))
+                .await
+                .1;
+            pages.extend(page["items"].as_array().unwrap().clone());
+        }
+        assert_eq!(whole, Value::Array(pages), "{sort}");
+    }
+}
