@@ -1,6 +1,6 @@
 //! Very many messages with an expiration of their own: they go when their time has come, in a queue that goes on working.
 //!
-//! `LEVERET_TEST_EXPIRATIONS` sets their number, and `cargo test --release --test expirations -- --nocapture` prints what
+//! `LEVERET_TEST_EXPIRATIONS` sets their number, `LEVERET_TEST_SHORTEST_TTL` the least time that they live, and `cargo test --release --test expirations -- --nocapture` prints what
 //! `docs/performance.md` tells. With `LEVERET_TEST_AMQP` a broker of another build is measured, whose process
 //! `LEVERET_TEST_BROKER_PID` names.
 #![allow(
@@ -24,7 +24,7 @@ use support::{
 /// Messages that enter between two looks at the clock.
 const CHUNK: usize = 2_000;
 
-/// The shortest time to live, in milliseconds.
+/// The least time to live, in milliseconds.
 const SHORTEST: u64 = 2_000;
 
 /// What a machine that is busy with other tests may add. The figures of a quiet one are in `docs/performance.md`.
@@ -43,6 +43,7 @@ struct Ends {
 
 /// Publishes `count` messages with times to live of up to `span` more than the shortest.
 fn publish(peer: &mut Peer, queue: &str, count: usize, span: u64, begin: Instant) -> Ends {
+    let shortest = from_environment("LEVERET_TEST_SHORTEST_TTL").unwrap_or(SHORTEST);
     let mut random = StdRng::seed_from_u64(1);
     let mut ends = Ends {
         earliest: Vec::with_capacity(count),
@@ -50,7 +51,7 @@ fn publish(peer: &mut Peer, queue: &str, count: usize, span: u64, begin: Instant
     };
     for first in (0..count).step_by(CHUNK) {
         let ttls: Vec<u64> = (first..count.min(first + CHUNK))
-            .map(|_| SHORTEST + random.random_range(0..span))
+            .map(|_| shortest + random.random_range(0..span))
             .collect();
         let publish = |ttl: &u64| {
             let properties = AMQPProperties::default().with_expiration(ttl.to_string().into());
