@@ -1,7 +1,7 @@
 //! Definitions files: everything that was declared, as one JSON document, in the form of RabbitMQ's
 //! (<https://www.rabbitmq.com/docs/definitions>, `rabbit_definitions`).
 //!
-//! An import first looks at every item and makes a [plan](plan) of it: the changes of the definitions that the document
+//! An import first looks at every item and makes a plan of it: the changes of the definitions that the document
 //! asks for beyond what there is. All of them are made as one, so a document with a fault changes nothing, and one that
 //! was imported before changes nothing either. What is not durable cannot be a definition and is declared behind that,
 //! when nothing can be wrong with it any more.

@@ -170,7 +170,7 @@ impl QueueState {
     }
 
     /// Makes room at the front if the length limits are exceeded and the queue does not refuse publishes instead, as far
-    /// as it is done in one go ([`Self::is_overlong`]).
+    /// as it is done in one go (`is_overlong`).
     pub fn drop_excess(&mut self, effects: &mut Effects) {
         self.overlong = false;
         if self.limits.rejects_publishes() {
