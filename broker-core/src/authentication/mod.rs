@@ -5,7 +5,7 @@
 //! they may ask somebody over a network, so whoever calls them must be able to wait. What can be said without waiting is
 //! said by the functions that end in `now`.
 //!
-//! A backend that lets somebody in names an [`Authoriser`](crate::permissions::Authoriser), which is then asked what that
+//! A backend that lets somebody in names an [`Authoriser`], which is then asked what that
 //! user may do.
 
 mod chain;

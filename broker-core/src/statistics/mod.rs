@@ -2,7 +2,7 @@
 //!
 //! The message path only adds to plain counters: a queue's are changed under its lock, a channel's and a connection's by
 //! the one task that has them, an exchange's once for a batch. Whoever counts also sees to it that the object is on the
-//! list of those with traffic ([`watch`]). Once a second [`Statistics::sample`] looks at the objects on the lists, keeps
+//! list of those with traffic ([`watch`]). Once a second `Statistics::sample` looks at the objects on the lists, keeps
 //! what their counts were ([`history`]) and adds what is new to the totals of their vhost and of the node. So totals are
 //! up to a second behind, and reading any of this costs the same however many objects there are. Names and meanings are
 //! those of RabbitMQ's `message_stats` (<https://www.rabbitmq.com/docs/management>).
