@@ -5,8 +5,8 @@
 //! some users may log in from this machine only. Names and meanings of fields are those of RabbitMQ's HTTP API
 //! reference (<https://www.rabbitmq.com/docs/http-api-reference>).
 //!
-//! The frame: `login.rs` says who sends a request, [`caller`] what they may see and do, `request.rs` what they sent,
-//! [`listing`] answers with one object or with many, [`error`] with what went wrong. On it stand the resources, a file
+//! The frame: `login.rs` says who sends a request, `caller` what they may see and do, `request.rs` what they sent,
+//! `listing` answers with one object or with many, `error` with what went wrong. On it stand the resources, a file
 //! each, with a function `routes` that says where they are.
 
 mod bindings;

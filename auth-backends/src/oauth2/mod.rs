@@ -1,8 +1,8 @@
 //! Logging in with a token (RabbitMQ: `rabbitmq_auth_backend_oauth2`, <https://www.rabbitmq.com/docs/oauth2>).
 //!
 //! The client sends a JSON Web Token (RFC 7519) in place of a password. It is signed by somebody whose keys the broker
-//! knows ([`keys`]), says for whom it is good and until when ([`claims`]), and lists scopes, of which some are
-//! permissions ([`scopes`]). The user's name is in the token too; what the client gives as its name does not matter.
+//! knows (`keys`), says for whom it is good and until when (`claims`), and lists scopes, of which some are
+//! permissions (`scopes`). The user's name is in the token too; what the client gives as its name does not matter.
 
 mod authoriser;
 mod claims;
