@@ -20,6 +20,7 @@ pub mod net;
 mod perf;
 mod ports;
 pub mod protocol;
+mod recorder;
 mod sampler;
 mod serve;
 mod signals;

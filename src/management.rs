@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, sync::Arc, thread};
 
-use management_api::{Certificate, Listener, Node, ResourceLimits};
+use management_api::{Certificate, EventLog, Listener, Node, ResourceLimits};
 use rustix::process::{Resource, getrlimit};
 
 use crate::{
@@ -18,6 +18,7 @@ pub fn node(
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     mem_limit: u64,
+    events: Arc<EventLog>,
 ) -> Node {
     let clock = serving.clock;
     Node {
@@ -37,6 +38,7 @@ pub fn node(
             processors: thread::available_parallelism().map_or(1, NonZero::get),
         },
         metrics_authentication: config.http.metrics_access == MetricsAccess::Monitors,
+        events,
         certificates: Arc::new(move || {
             let expiry = tls.as_ref().and_then(|tls| tls.expiry());
             let certificate = expiry.map(|(file, expires_at)| Certificate { file, expires_at });

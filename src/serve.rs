@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::users::FirstStart;
+use management_api::EventLog;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +27,7 @@ use crate::ports::{House, Ports};
 use crate::protocol::Settings;
 use crate::sampler::{self, Sampler};
 use crate::tls::{self, Tls};
-use crate::{logging, signals, stores};
+use crate::{logging, recorder, signals, stores};
 
 /// How long connections may take to end when the broker stops; a container platform sends SIGKILL soon after.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,11 +37,12 @@ const SHUTDOWN: &str = "broker forced connection closure with reason 'shutdown'"
 
 /// Runs a broker until it is told to stop.
 pub fn run(loaded: &Loaded) -> ExitCode {
-    logging::start(&loaded.config.log);
+    let events = recorder::event_log();
+    logging::start(&loaded.config.log, Arc::clone(&events));
     for variable in &loaded.unknown_variables {
         tracing::warn!("{variable}");
     }
-    match serve(&loaded.config) {
+    match serve(&loaded.config, events) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -49,7 +51,7 @@ pub fn run(loaded: &Loaded) -> ExitCode {
     }
 }
 
-fn serve(config: &Config) -> Result<(), Error> {
+fn serve(config: &Config, events: Arc<EventLog>) -> Result<(), Error> {
     let data_dir = DataDir::open(&config.data_dir)?;
     tracing::info!("data directory {}", data_dir.path().display());
     let tls = tls::configured(config)?;
@@ -76,7 +78,7 @@ fn serve(config: &Config) -> Result<(), Error> {
         settings: Arc::new(settings(config)),
         clock,
     };
-    runtime.block_on(until_stopped(config, bound, tls, serving, watch))?;
+    runtime.block_on(until_stopped(config, bound, tls, serving, watch, events))?;
     broker.close();
     tracing::info!("stopped");
     Ok(())
@@ -121,6 +123,7 @@ async fn until_stopped(
     tls: Option<Arc<Tls>>,
     serving: Serving,
     watch: Watch,
+    events: Arc<EventLog>,
 ) -> Result<(), Error> {
     let house = House::new(config, serving.clone(), signals::stopping()?);
     let listening = ports.listen()?;
@@ -130,6 +133,7 @@ async fn until_stopped(
         listening.describe()?,
         tls.clone(),
         watch.memory_limit(),
+        events,
     );
     let router = management_api::router(node);
     listening.serve(&house, &router, tls.as_ref())?;

@@ -17,6 +17,7 @@ mod cluster;
 mod connections;
 mod definitions;
 mod error;
+mod events;
 mod exchanges;
 mod health;
 mod identity;
@@ -52,6 +53,10 @@ use tower::{ServiceExt as _, util::MapRequestLayer};
 
 pub use self::{
     error::Error,
+    events::{
+        BYTES_OF_A_KIND, EVENTS_OF_A_KIND, Event, EventFilter, EventKind, EventLog, Events,
+        Severity,
+    },
     node::{Certificate, Clock, Listener, Node, StoreKind},
     nodes::ResourceLimits,
 };

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::{Error, ResourceLimits};
+use crate::{Error, EventLog, ResourceLimits};
 
 /// The time: milliseconds since 1970 that never go back.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -42,6 +42,8 @@ pub struct Node {
     pub metrics_authentication: bool,
     /// The certificates that the listeners show.
     pub certificates: Arc<dyn Fn() -> Vec<Certificate> + Send + Sync>,
+    /// What happened lately.
+    pub events: Arc<EventLog>,
 }
 
 /// A certificate of the broker.

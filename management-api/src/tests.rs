@@ -47,6 +47,7 @@ fn node(core: Arc<Broker>) -> Node {
         limits: ResourceLimits::default(),
         metrics_authentication: false,
         certificates: Arc::new(Vec::new),
+        events: Arc::new(EventLog::new(1)),
     }
 }
 

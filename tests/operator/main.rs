@@ -14,11 +14,13 @@ use support::{Broker, Peer, foreign_broker, http::Http};
 #[path = "../support/mod.rs"]
 mod support;
 
+mod events;
 mod explain;
 mod moves;
 mod pause;
 mod peek;
 mod permissions;
+mod policy_preview;
 mod times;
 
 /// A broker of the test's own, its API and a client.

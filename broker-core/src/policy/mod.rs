@@ -137,7 +137,7 @@ impl PartialEq for Matched {
 
 /// The policies of a vhost, in the order in which they are tried: by falling priority, then by name. (RabbitMQ leaves
 /// it open which of several with the same priority counts.)
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Policies {
     policies: Vec<Arc<Policy>>,
     operator_policies: Vec<Arc<Policy>>,

@@ -145,13 +145,40 @@ impl PolicyRequest {
     /// [`Error::PreconditionFailed`] with RabbitMQ's text, `Validation failed`, an empty line, and a line for each fault:
     /// the definition's first, then those of `apply-to`, `pattern` and `priority`.
     pub fn check(
-        self,
+        mut self,
         kind: PolicyKind,
         vhost: &str,
         name: &str,
     ) -> Result<PolicyDefinition, Error> {
+        let definition = validate::definition(kind, self.definition.take());
+        self.with(definition, vhost, name)
+    }
+
+    /// The same while somebody still thinks about the settings: there need not be any yet.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn check_unfinished(
+        mut self,
+        kind: PolicyKind,
+        vhost: &str,
+        name: &str,
+    ) -> Result<PolicyDefinition, Error> {
+        let definition = match self.definition.take() {
+            Value::Null => Ok(Definition::new()),
+            Value::Object(settings) if settings.is_empty() => Ok(settings),
+            other => validate::definition(kind, other),
+        };
+        self.with(definition, vhost, name)
+    }
+
+    fn with(
+        self,
+        definition: Result<Definition, String>,
+        vhost: &str,
+        name: &str,
+    ) -> Result<PolicyDefinition, Error> {
         let priority = self.priority.unwrap_or_else(|| Value::from(0));
-        let definition = validate::definition(kind, self.definition);
         let apply_to = self.apply_to.as_ref().map(validate::apply_to);
         let apply_to = apply_to.unwrap_or(Ok(ApplyTo::All));
         let pattern = validate::pattern(self.pattern);

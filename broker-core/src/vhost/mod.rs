@@ -20,6 +20,7 @@ mod moving;
 mod pausing;
 mod permitted;
 mod policies;
+mod policy_preview;
 mod publish_one;
 mod queues;
 mod records;
@@ -44,6 +45,7 @@ pub use self::{
     direct_reply::{DIRECT_REPLY_TO, ReplyAddress},
     exchanges::{Exchange, ExchangeDeclaration},
     explain::{Alternate, Explanation, MatchedBinding, Reached, Visit},
+    policy_preview::{PolicyPreview, Previewed},
     publish_one::{Publication, Published, check_expiration},
     queues::{QueueDeclaration, random_name},
     routing::Route,

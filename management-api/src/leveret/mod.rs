@@ -1,14 +1,16 @@
 //! What RabbitMQ's API does not have, under `/api/leveret/`: where a publish would go, messages where they lie, moving
-//! them, and queues that are paused.
+//! them, queues that are paused, what a policy would match, and what happened lately.
 //!
 //! Who may do what follows from what the same would take over AMQP: looking at messages needs permission to read the
 //! queue, moving them also permission to write where they go.
 
+mod events;
 mod explain;
 mod filter;
 mod message;
 mod moves;
 mod peek;
+mod policy_preview;
 mod queue;
 
 use axum::Router;
@@ -19,9 +21,11 @@ use crate::{Error, Shared, body::JsonBody};
 
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
+        .merge(events::routes())
         .merge(explain::routes())
         .merge(moves::routes())
         .merge(peek::routes())
+        .merge(policy_preview::routes())
         .merge(queue::routes())
 }
 

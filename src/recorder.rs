@@ -1,0 +1,229 @@
+//! Keeps what operators want to know of the log's lines, for the HTTP API (`GET /api/leveret/events`).
+//!
+//! A layer of `tracing` beside the one that writes the log: everything under the target `audit`, what our own crates say
+//! at the level `info` and above, and warnings of others. What the log's level leaves out is kept here nevertheless.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use management_api::{EventKind, EventLog, Severity};
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::Context,
+    registry::LookupSpan,
+};
+
+/// Crates and modules by what their events are about; the first that is a prefix counts.
+const KINDS: &[(&str, EventKind)] = &[
+    ("leveret::alarms", EventKind::Alarm),
+    ("leveret::protocol::handshake", EventKind::Login),
+    ("leveret::protocol::inquiry", EventKind::Login),
+    ("leveret::protocol", EventKind::Connection),
+    ("leveret::net::listen", EventKind::Node),
+    ("leveret::net", EventKind::Connection),
+    ("leveret::ports", EventKind::Connection),
+    ("management_api::login", EventKind::Login),
+    ("management_api::session", EventKind::Login),
+    ("management_api::caller", EventKind::Login),
+    ("management_api::policies", EventKind::Policy),
+    ("management_api::parameters", EventKind::Policy),
+    ("management_api::queues", EventKind::Queue),
+    ("management_api::leveret::session", EventKind::Login),
+    ("management_api::leveret", EventKind::Queue),
+    ("management_api::exchanges", EventKind::Exchange),
+    ("management_api::bindings", EventKind::Binding),
+    ("management_api::connections", EventKind::Connection),
+    ("auth_backends", EventKind::Login),
+    ("broker_core::users", EventKind::User),
+    ("broker_core::permissions", EventKind::Permission),
+    ("broker_core::broker::vhosts", EventKind::Vhost),
+    ("broker_core::broker::limits", EventKind::Limit),
+    ("broker_core::broker::parameters", EventKind::Parameter),
+    ("broker_core::definitions_file", EventKind::Definitions),
+    ("broker_core::moving", EventKind::Queue),
+    ("broker_core::queue", EventKind::Queue),
+    ("broker_core::vhost", EventKind::Queue),
+];
+
+/// Our own crates; their lines of the level `info` are rare and worth keeping.
+const OURS: [&str; 5] = [
+    "audit",
+    "leveret",
+    "broker_core",
+    "management_api",
+    "auth_backends",
+];
+
+/// An event log whose ids follow those of the last start.
+pub fn event_log() -> Arc<EventLog> {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since_epoch.unwrap_or_default().as_micros();
+    Arc::new(EventLog::new(u64::try_from(micros).unwrap_or(1)))
+}
+
+/// The layer that keeps events in `log`.
+pub fn layer<S>(log: Arc<EventLog>) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let ours = OURS.map(|target| (target, LevelFilter::INFO));
+    let wanted = Targets::new()
+        .with_targets(ours)
+        .with_default(LevelFilter::WARN);
+    Recorder(log).with_filter(wanted)
+}
+
+struct Recorder(Arc<EventLog>);
+
+impl<S: Subscriber> Layer<S> for Recorder {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        let at = since_epoch.unwrap_or_default().as_millis();
+        self.0.record(
+            u64::try_from(at).unwrap_or_default(),
+            kind_of(event.metadata()),
+            severity_of(*event.metadata().level()),
+            fields.message,
+            fields.others,
+        );
+    }
+}
+
+fn kind_of(metadata: &Metadata<'_>) -> EventKind {
+    let module = metadata.module_path().unwrap_or_default();
+    kind_of_module(module)
+}
+
+fn kind_of_module(module: &str) -> EventKind {
+    let lies_in = |prefix: &str| {
+        let rest = module.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    let found = KINDS.iter().find(|(prefix, _)| lies_in(prefix));
+    found.map_or(EventKind::Node, |(_, kind)| *kind)
+}
+
+fn severity_of(level: Level) -> Severity {
+    match level {
+        Level::ERROR => Severity::Error,
+        Level::WARN => Severity::Warning,
+        _ => Severity::Info,
+    }
+}
+
+/// The fields of an event.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        self.others.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            _ => self.put(field, format!("{value:?}").into()),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message = value.to_owned(),
+            _ => self.put(field, value.into()),
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use management_api::EventFilter;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    fn kept(say: impl FnOnce()) -> Vec<management_api::Event> {
+        let log = Arc::new(EventLog::new(1));
+        let subscriber = tracing_subscriber::registry().with(layer(Arc::clone(&log)));
+        tracing::subscriber::with_default(subscriber, say);
+        let everything = EventFilter {
+            kinds: Vec::new(),
+            severity: Severity::Info,
+            since: None,
+            limit: 100,
+        };
+        log.find(&everything).events
+    }
+
+    #[test]
+    fn audit_lines_are_kept_with_their_fields() {
+        let events = kept(|| {
+            let (by, peer) = ("carol", "127.0.0.1");
+            tracing::info!(target: "audit", by, %peer, count = 3, protected = true, "vhost {}", "deleted");
+        });
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].text, "vhost deleted");
+        assert_eq!(
+            Value::Object(events[0].fields.clone()),
+            serde_json::json!({ "by": "carol", "peer": "127.0.0.1", "count": 3, "protected": true })
+        );
+    }
+
+    #[test]
+    fn others_are_kept_from_warnings_on_and_details_not_at_all() {
+        let events = kept(|| {
+            tracing::info!(target: "hyper::server", "nothing new");
+            tracing::warn!(target: "hyper::server", "a strange request");
+            tracing::debug!(target: "audit", "a detail");
+        });
+        let texts: Vec<_> = events.iter().map(|event| &*event.text).collect();
+        assert_eq!(texts, ["a strange request"]);
+        assert_eq!(events[0].severity, Severity::Warning);
+    }
+
+    #[test]
+    fn a_module_says_what_an_event_is_about() {
+        assert_eq!(
+            kind_of_module("leveret::protocol::handshake"),
+            EventKind::Login
+        );
+        assert_eq!(
+            kind_of_module("leveret::protocol::running"),
+            EventKind::Connection
+        );
+        assert_eq!(
+            kind_of_module("broker_core::queue::loading"),
+            EventKind::Queue
+        );
+        assert_eq!(kind_of_module("broker_core::queues"), EventKind::Node);
+        assert_eq!(kind_of_module("rustls"), EventKind::Node);
+    }
+}
