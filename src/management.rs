@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, sync::Arc, thread};
 
-use management_api::{Certificate, EventLog, Listener, Node, ResourceLimits};
+use management_api::{Certificate, EventLog, Listener, Node, ResourceLimits, Sessions};
 use rustix::process::{Resource, getrlimit};
 
 use crate::{
@@ -39,6 +39,7 @@ pub fn node(
         },
         metrics_authentication: config.http.metrics_access == MetricsAccess::Monitors,
         events,
+        sessions: Sessions::default(),
         certificates: Arc::new(move || {
             let expiry = tls.as_ref().and_then(|tls| tls.expiry());
             let certificate = expiry.map(|(file, expires_at)| Certificate { file, expires_at });

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, serve::Listener};
+use axum::{Extension, Router, serve::Listener};
 use tokio::net::TcpStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -122,7 +122,8 @@ impl Listening {
         for listener in self.https {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let listener = SecureListener::start(listener, Arc::clone(tls))?;
-            house.serve_http(listener, router.clone());
+            let router = router.clone().layer(Extension(management_api::Secure));
+            house.serve_http(listener, router);
         }
         Ok(())
     }

@@ -13,6 +13,12 @@ pub enum Error {
     /// 401: no credentials, or wrong ones.
     #[error("not_authorized")]
     NotAuthenticated,
+    /// 401 for the web page, which has a form of its own: without the challenge that makes browsers ask.
+    #[error("not_authorized")]
+    NoSession,
+    /// 403: the request may have been made by another web site; with the reason.
+    #[error("forbidden")]
+    Forbidden(String),
     /// 401: the user may not do this; with the reason.
     #[error("not_authorised")]
     NotAuthorised(String),
@@ -54,9 +60,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same for the web page.
+    pub(crate) fn without_challenge(self) -> Self {
+        match self {
+            Self::NotAuthenticated => Self::NoSession,
+            other => other,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotAuthenticated | Self::NotAuthorised(_) => StatusCode::UNAUTHORIZED,
+            Self::NotAuthenticated | Self::NoSession | Self::NotAuthorised(_) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NoSuchPath | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) | Self::BadTerm(_) | Self::Invalid { .. } => {
@@ -71,11 +88,12 @@ impl Error {
 
     fn reason(&self) -> &str {
         match self {
-            Self::NotAuthenticated => "Not_Authorized",
+            Self::NotAuthenticated | Self::NoSession => "Not_Authorized",
             Self::BadTerm(_) => "",
             Self::NoSuchPath => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::NotAuthorised(reason)
+            | Self::Forbidden(reason)
             | Self::NotFound(reason)
             | Self::BadRequest(reason)
             | Self::Invalid { reason, .. }

@@ -7,7 +7,8 @@
 //!
 //! The frame: `login.rs` says who sends a request, `caller` what they may see and do, `request.rs` what they sent,
 //! `listing` answers with one object or with many, `error` with what went wrong. On it stand the resources, a file
-//! each, with a function `routes` that says where they are.
+//! each, with a function `routes` that says where they are. `page.rs` serves the web page and `session.rs` is how it
+//! stays logged in.
 
 mod bindings;
 mod body;
@@ -36,6 +37,7 @@ mod prometheus;
 mod properties;
 mod queues;
 mod request;
+mod session;
 mod statistics;
 mod users;
 mod vhosts;
@@ -47,7 +49,6 @@ use axum::{
     extract::Request,
     http::{Method, StatusCode, Uri, uri::PathAndQuery},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use tower::{ServiceExt as _, util::MapRequestLayer};
 
@@ -59,6 +60,7 @@ pub use self::{
     },
     node::{Certificate, Clock, Listener, Node, StoreKind},
     nodes::ResourceLimits,
+    session::{Secure, Sessions},
 };
 
 /// The version of RabbitMQ whose behaviour tools meet here; they choose their requests by it.
@@ -91,11 +93,9 @@ pub fn router(node: Node) -> Router {
         .fallback(async || Error::NoSuchPath)
         .method_not_allowed_fallback(other_method);
     let all = Router::new()
-        .route("/", get(page::index))
-        .route("/style.css", get(page::style))
         .merge(prometheus::routes())
         .nest("/api", api)
-        .fallback(async || Error::NoSuchPath)
+        .fallback(page::serve)
         .with_state(Arc::new(node));
     // Before routes are looked for, and so around all of them.
     let all = tower::Layer::layer(&MapRequestLayer::new(without_trailing_slash), all);

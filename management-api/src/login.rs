@@ -1,4 +1,4 @@
-//! Who sends a request: the header `Authorization`, and the user that it stands for.
+//! Who sends a request: the header `Authorization` or the cookie of a session, and the user that it stands for.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -12,9 +12,10 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use broker_core::authentication::{self, Identity, Refusal};
 
-use crate::{Error, Shared, caller::Caller};
+use crate::{Error, Node, Shared, caller::Caller, session};
 
 /// User and password of a request (RFC 7617), or a token (RFC 6750), which says itself who its bearer is.
+#[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) user: String,
     pub(crate) password: String,
@@ -59,8 +60,30 @@ pub(crate) async fn peer(parts: &mut Parts, node: &Shared) -> Result<IpAddr, Err
 /// 401: there are no credentials, or wrong ones, or the user may not log in from there.
 pub(crate) async fn log_in(parts: &mut Parts, node: &Shared) -> Result<Caller, Error> {
     let peer = peer(parts, node).await?;
-    let credentials = Credentials::of(parts).ok_or(Error::NotAuthenticated)?;
-    check(credentials, peer, node).await
+    if let Some(credentials) = Credentials::of(parts) {
+        return check(credentials, peer, node).await;
+    }
+    match session::is_of_the_page(&parts.headers) {
+        true => log_in_by_session(parts, peer, node).await,
+        false => Err(Error::NotAuthenticated),
+    }
+}
+
+/// The user of a session, who is checked again each time. This is no guess at a password, and counts for none.
+async fn log_in_by_session(parts: &Parts, peer: IpAddr, node: &Shared) -> Result<Caller, Error> {
+    let cookie = session::cookie(&parts.headers).ok_or(Error::NoSession)?;
+    session::check_origin(parts)?;
+    let found = node.sessions.find(cookie, node.now());
+    let credentials = found.ok_or(Error::NoSession)?;
+    let user = credentials.user.clone();
+    match identify(credentials, node).await? {
+        Ok(identity) => admit(identity, peer, node),
+        Err(refusal) => {
+            tracing::info!(target: "audit", %peer, user, "session of the web page ends: {refusal}");
+            node.sessions.end(cookie);
+            Err(Error::NoSession)
+        }
+    }
 }
 
 /// The user with these credentials.
@@ -87,6 +110,11 @@ pub(crate) async fn check(
             return Err(Error::NotAuthenticated);
         }
     };
+    admit(identity, peer, node)
+}
+
+/// Lets somebody in from there.
+fn admit(identity: Arc<Identity>, peer: IpAddr, node: &Node) -> Result<Caller, Error> {
     let user = Arc::clone(identity.name());
     let local_only = node.loopback_users.iter().any(|local| **local == *user);
     if local_only && !peer.is_loopback() {
@@ -109,7 +137,7 @@ async fn identify(
     credentials: Credentials,
     node: &Shared,
 ) -> Result<Result<Arc<Identity>, Refusal>, Error> {
-    let log_in = move |node: &crate::Node, waits: bool| {
+    let log_in = move |node: &Node, waits: bool| {
         let credentials = authentication::Credentials {
             user: &credentials.user,
             password: Some(credentials.password.as_bytes()),

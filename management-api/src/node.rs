@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::{Error, EventLog, ResourceLimits};
+use crate::{Error, EventLog, ResourceLimits, Sessions};
 
 /// The time: milliseconds since 1970 that never go back.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -40,6 +40,8 @@ pub struct Node {
     pub limits: ResourceLimits,
     /// Whether metrics are for monitors only.
     pub metrics_authentication: bool,
+    /// Who is logged in to the web page.
+    pub sessions: Sessions,
     /// The certificates that the listeners show.
     pub certificates: Arc<dyn Fn() -> Vec<Certificate> + Send + Sync>,
     /// What happened lately.

@@ -17,6 +17,8 @@ use tower::ServiceExt as _;
 use super::*;
 
 mod levels;
+mod page;
+mod session;
 
 const HERE: &str = "127.0.0.1:1";
 const GUEST: Option<&str> = Some("guest:guest");
@@ -46,6 +48,7 @@ fn node(core: Arc<Broker>) -> Node {
         clock: Arc::new(|| 0),
         limits: ResourceLimits::default(),
         metrics_authentication: false,
+        sessions: Sessions::default(),
         certificates: Arc::new(Vec::new),
         events: Arc::new(EventLog::new(1)),
     }
@@ -153,7 +156,7 @@ async fn a_user_without_one_of_the_apis_tags_is_refused() {
 
 #[tokio::test]
 async fn an_unknown_path_is_404_in_json() {
-    for path in ["/api/no/such", "/api/", "/api", "/no/such"] {
+    for path in ["/api/no/such", "/api/", "/api", "/metrics/no/such"] {
         let response = send(Method::GET, path, None, HERE).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         assert_eq!(
@@ -179,23 +182,4 @@ async fn another_method_is_405_and_options_are_told() {
     let response = send(Method::OPTIONS, "/api/overview", None, HERE).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
-}
-
-#[tokio::test]
-async fn the_page_shows_the_version_and_loads_nothing_from_elsewhere() {
-    let response = send(Method::GET, "/", None, HERE).await;
-    let policy = response.headers()[header::CONTENT_SECURITY_POLICY]
-        .to_str()
-        .unwrap()
-        .to_owned();
-    assert!(policy.starts_with("default-src 'none'"));
-    let page = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-    let page = std::str::from_utf8(&page).unwrap();
-    assert!(page.contains(env!("CARGO_PKG_VERSION")) && !page.contains("{version}"));
-    assert!(!page.contains("http://") && !page.contains("https://"));
-    let style = send(Method::GET, "/style.css", None, HERE).await;
-    assert_eq!(
-        style.headers()[header::CONTENT_TYPE],
-        "text/css; charset=utf-8"
-    );
 }

@@ -12,6 +12,7 @@ mod moves;
 mod peek;
 mod policy_preview;
 mod queue;
+mod session;
 
 use axum::Router;
 use serde_json::Value;
@@ -27,6 +28,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(peek::routes())
         .merge(policy_preview::routes())
         .merge(queue::routes())
+        .merge(session::routes())
 }
 
 /// Refuses a body that has other keys than `known`: a word that is misspelled must not be a condition that is missing.
