@@ -135,8 +135,7 @@ pub struct House {
     pub tasks: TaskTracker,
     /// Whether the broker stops.
     pub stopping: CancellationToken,
-    /// What connections work with.
-    pub serving: Serving,
+    serving: Serving,
     arrival: Arrival,
     sources: Arc<Sources>,
 }

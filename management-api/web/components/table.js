@@ -22,6 +22,7 @@ const TYPING = 250;
  * - `sort`, `reverse`, `pageSize`: what holds without an address that says so; `every`: seconds between two requests;
  * - `query()`: more keys for the request; `filters`, `actions`: elements for the bar above; `keep`: keys of the address
  *   that belong to the filters;
+ * - `dense`: narrow cells, for many columns; `searchLabel`: what the search field says;
  * - `search`: false for none; `searchText(row)` for lists that come whole; `empty`: text or element for an empty list;
  * - `prefix`: before its keys in the address, for views with several tables; `loaded(answer)`: hears of every answer.
  */
@@ -36,6 +37,7 @@ class LvTable extends HTMLElement {
 
   setup(options) {
     this.#options = { columns: [], pageSize: 50, every: 5, prefix: '', search: true, filters: [], actions: [], ...options };
+    this.classList.toggle('dense', Boolean(options.dense));
     this.#build();
     this.#live = this.#options.ctx.live(this.#options.every, () => this.#load(), (error) => this.#fail(error));
     return this;
@@ -83,7 +85,8 @@ class LvTable extends HTMLElement {
 
   #searchField() {
     const { name, use_regex: regex } = this.state;
-    const input = h('input.search', { type: 'search', value: name, placeholder: 'Search names', 'aria-label': 'Search names', autocomplete: 'off', spellcheck: 'false' });
+    const { label, searchLabel = 'Search names' } = this.#options;
+    const input = h('input.search', { type: 'search', value: name, placeholder: searchLabel, 'aria-label': searchLabel, autocomplete: 'off', spellcheck: 'false' });
     const box = h('input', { type: 'checkbox', checked: regex, id: uniqueId('regex') });
     const changed = (push) => this.change({ name: input.value, use_regex: box.checked && input.value ? 'true' : null }, { push });
     input.addEventListener('input', () => {
@@ -91,7 +94,7 @@ class LvTable extends HTMLElement {
       this.#timer = setTimeout(() => changed(false), TYPING);
     });
     box.addEventListener('change', () => changed(true));
-    return h('div.search-field', { role: 'search' }, input, h('label.regex', { for: box.id, title: 'The text is a regular expression' }, box, 'regex'));
+    return h('div.search-field', { role: 'search', 'aria-label': `Search: ${label}` }, input, h('label.regex', { for: box.id, title: 'The text is a regular expression' }, box, 'regex'));
   }
 
   #head(column) {
