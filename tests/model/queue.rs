@@ -71,11 +71,30 @@ impl Queue {
     /// A message enters; false if it is refused. Nobody consumes.
     pub fn publish(&mut self, message: Message, dead: &mut Vec<Dead>) -> bool {
         if self.features.overflow.is_some() && self.is_too_long(1, message.bytes()) {
-            if self.features.overflow == Some("reject-publish-dlx") {
+            if self.hands_on_refused() {
                 self.bury(message, "maxlen", dead);
             }
             return false;
         }
+        self.enter(message, dead);
+        true
+    }
+
+    /// A dead letter enters. A full queue takes it too, because nobody else has it any more, unless it hands on what it
+    /// refuses.
+    pub fn take_letter(&mut self, letter: Message, dead: &mut Vec<Dead>) {
+        if self.hands_on_refused() {
+            self.publish(letter, dead);
+        } else {
+            self.enter(letter, dead);
+        }
+    }
+
+    fn hands_on_refused(&self) -> bool {
+        self.features.overflow == Some("reject-publish-dlx")
+    }
+
+    fn enter(&mut self, message: Message, dead: &mut Vec<Dead>) {
         self.entered += 1;
         let highest = self.features.max_priority.unwrap_or(0);
         let place = (Reverse(message.priority.min(highest)), self.entered);
@@ -88,7 +107,6 @@ impl Queue {
         self.ready.insert(place, entry);
         self.expire(dead);
         self.drop_excess(dead);
-        true
     }
 
     /// A delivery comes back; `failed` says whether that is the client's failure.

@@ -187,7 +187,7 @@ impl Reference {
                 let target = (dead.queue + 1) % QUEUES.len();
                 let letter = dead.letter_to(target);
                 if let (Some(letter), Some(queue)) = (letter, self.queues.get_mut(&target)) {
-                    queue.publish(letter, &mut next);
+                    queue.take_letter(letter, &mut next);
                 }
             }
             dead = next;
