@@ -10,10 +10,13 @@ use std::{
 };
 
 use broker_core::{alarms::Resource, broker::Broker};
-use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::{task::spawn_blocking, time::sleep};
 
-use crate::config::{Alarms, MemoryLimit};
+use crate::{
+    config::{Alarms, MemoryLimit},
+    machine,
+};
 
 /// Time between two checks: a publisher at full speed fills some hundred megabytes in it, and a check costs
 /// microseconds.
@@ -121,15 +124,12 @@ impl Watch {
 
 impl Memory {
     fn new(limit: MemoryLimit) -> Option<Self> {
-        let mut system = System::new().ok()?;
-        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        let total = available(&system);
         let mut memory = Self {
-            limit: limit.bytes(total),
-            system,
+            limit: limit.bytes(machine::memory()?),
+            system: System::new().ok()?,
             process: Pid::from_u32(std::process::id()),
         };
-        (total > 0 && memory.read().is_some()).then_some(memory)
+        memory.read().is_some().then_some(memory)
     }
 
     /// Bytes resident, and their limit.
@@ -160,15 +160,6 @@ pub async fn run(mut watch: Watch) {
             }
         };
     }
-}
-
-/// The machine's memory, or what this process's control group may use of it.
-fn available(system: &System) -> u64 {
-    let machine = system.total_memory();
-    let group = system.cgroup_limits().map(|limits| limits.total_memory);
-    group
-        .filter(|group| *group > 0)
-        .map_or(machine, |group| group.min(machine))
 }
 
 /// What an ordinary user's process may still write there.

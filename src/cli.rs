@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::authentication;
+use crate::backup;
 use crate::config::{self, Loaded, layers, show};
 use crate::error::Error;
 use crate::inspect::{self, StatusArgs};
@@ -38,6 +39,15 @@ enum Command {
     /// Verify, repair or count the journal of a broker that is not running
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Copy everything that survives a restart to a new directory. A broker that runs goes on meanwhile; what was
+    /// confirmed before is in the copy
+    Backup {
+        /// The directory, which is made; it may be there if it is empty
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Put a backup back as the data of a broker that is not running
+    Restore(backup::RestoreArgs),
     /// Measure a broker by URI: throughput, latency, and what its process pays for them
     Perf(Box<perf::PerfArgs>),
 }
@@ -129,6 +139,14 @@ impl Cli {
                 let (text, code) = inspect::status(arguments, &self.options.load()?.config)?;
                 print(&text);
                 Ok(code)
+            }
+            Command::Backup { directory } => {
+                print(&backup::take(&directory, &self.options.load()?.config)?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Restore(arguments) => {
+                print(&backup::restore(&arguments, &self.options.load()?.config)?);
+                Ok(ExitCode::SUCCESS)
             }
             // another broker is measured, whatever this one's configuration says
             Command::Perf(arguments) => perf::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -105,6 +105,9 @@ pub enum Error {
     /// The broker that runs cannot be asked how it is.
     #[error("{0}")]
     Inspect(String),
+    /// A backup cannot be taken or put back.
+    #[error("{0}")]
+    Backup(String),
     /// The system refuses something without which nothing runs: threads, signals.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),

@@ -6,15 +6,18 @@
 
 mod alarms;
 pub mod authentication;
+mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod copy;
 mod data_dir;
 mod definitions;
 pub mod error;
 mod inspect;
 mod journal;
 mod logging;
+mod machine;
 mod management;
 pub mod net;
 mod perf;

@@ -1,4 +1,5 @@
-//! Log lines on standard error: text for people, or JSON objects for machines.
+//! Log lines on standard error: text for people, or JSON objects for machines. Which lines are written can be changed while
+//! the program runs.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -6,30 +7,75 @@ use std::{
 };
 
 use management_api::EventLog;
+use parking_lot::Mutex;
+use toml::Value;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, Registry, fmt, layer::SubscriberExt as _, reload,
+    util::SubscriberInitExt as _,
 };
 
 use crate::{
-    config::{Log, LogFormat},
+    config::{Log, LogFormat, options::ConfigOption},
     recorder,
 };
 
-/// Starts the log of this process, as the configuration says, and keeps its last events in `events`. What is logged
-/// before is lost.
+/// The option that says which lines are written at the start.
+const OPTION: &str = "log.level";
+
+/// What there is to see and change of the log.
+pub struct Logs {
+    /// Which lines are written.
+    pub level: Arc<LogLevel>,
+    /// The last events.
+    pub events: Arc<EventLog>,
+}
+
+/// Which log lines are written.
+pub struct LogLevel {
+    /// As it was last set: the text of a filter says more than the filter tells.
+    current: Mutex<String>,
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+/// Starts the log of this process, as the configuration says. What is logged before it is lost.
 ///
 /// The configuration has checked the filter; a filter that is nevertheless not understood admits errors only.
-pub fn start(log: &Log, events: Arc<EventLog>) {
+pub fn start(log: &Log) -> Logs {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_default();
+    let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer().with_writer(io::stderr);
     let lines = match log.format {
         LogFormat::Human => lines.with_ansi(wants_colour()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let events = recorder::event_log();
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
-        .with(recorder::layer(events))
+        .with(recorder::layer(Arc::clone(&events)))
         .init();
+    let level = Arc::new(LogLevel {
+        current: Mutex::new(log.level.clone()),
+        filter: handle,
+    });
+    Logs { level, events }
+}
+
+impl management_api::LogLevel for LogLevel {
+    fn current(&self) -> String {
+        self.current.lock().clone()
+    }
+
+    fn change(&self, level: &str) -> Result<(), String> {
+        if let Some(option) = ConfigOption::find(OPTION) {
+            option.check(&Value::String(level.to_owned()))?;
+        }
+        let filter = EnvFilter::try_new(level).map_err(|error| error.to_string())?;
+        let mut current = self.current.lock();
+        let replaced = self.filter.reload(filter);
+        replaced.map_err(|error| error.to_string())?;
+        *current = level.to_owned();
+        Ok(())
+    }
 }
 
 /// Colours are for terminals, and for people who have not declined them (<https://no-color.org>).

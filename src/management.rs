@@ -1,12 +1,14 @@
 //! What the HTTP API is told of the program around the core.
 
-use std::{num::NonZero, sync::Arc, thread};
+use std::sync::Arc;
 
-use management_api::{Certificate, EventLog, Listener, Node, ResourceLimits, Sessions};
+use management_api::{Certificate, Listener, Node, ResourceLimits, Sessions};
 use rustix::process::{Resource, getrlimit};
 
 use crate::{
     config::{Config, MetricsAccess},
+    logging::Logs,
+    machine,
     net::connection::Serving,
     tls::Tls,
 };
@@ -18,7 +20,7 @@ pub fn node(
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     mem_limit: u64,
-    events: Arc<EventLog>,
+    logs: Logs,
 ) -> Node {
     let clock = serving.clock;
     Node {
@@ -35,16 +37,17 @@ pub fn node(
             mem_limit,
             disk_free_limit: config.alarms.disk_free_limit,
             fd_total: open_file_limit(),
-            processors: thread::available_parallelism().map_or(1, NonZero::get),
+            processors: machine::processors(),
         },
         metrics_authentication: config.http.metrics_access == MetricsAccess::Monitors,
-        events,
+        events: logs.events,
         sessions: Sessions::default(),
         certificates: Arc::new(move || {
             let expiry = tls.as_ref().and_then(|tls| tls.expiry());
             let certificate = expiry.map(|(file, expires_at)| Certificate { file, expires_at });
             certificate.into_iter().collect()
         }),
+        log_level: logs.level,
     }
 }
 

@@ -135,7 +135,8 @@ pub struct House {
     pub tasks: TaskTracker,
     /// Whether the broker stops.
     pub stopping: CancellationToken,
-    serving: Serving,
+    /// What connections work with.
+    pub serving: Serving,
     arrival: Arrival,
     sources: Arc<Sources>,
 }

@@ -1,25 +1,29 @@
 //! `leveret serve`: the broker from start to stop.
 //!
-//! Start: lock the data directory, take the ports, read the data, listen. Stop, at the first SIGINT or SIGTERM: accept
-//! no more, let connections end, close the data. Every step that fails is one line in the log and exit code 1.
+//! Start: lock the data directory, take the ports, read the data, listen, tell systemd. Stop, at the first SIGINT or
+//! SIGTERM: accept no more, let connections end, close the data. Every step that fails is one line in the log and exit code 1.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_core::users::FirstStart;
-use management_api::EventLog;
+use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::TaskTracker;
 
 use crate::alarms::{self, Watch};
 use crate::authentication;
+use crate::backup::copies;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::data_dir::DataDir;
 use crate::definitions;
 use crate::error::Error;
+use crate::logging::{self, Logs};
+use crate::machine;
 use crate::management;
 use crate::net::connection::Serving;
 use crate::net::expiries;
@@ -27,22 +31,25 @@ use crate::ports::{House, Ports};
 use crate::protocol::Settings;
 use crate::sampler::{self, Sampler};
 use crate::tls::{self, Tls};
-use crate::{logging, recorder, signals, stores};
+use crate::{signals, stores};
 
-/// How long connections may take to end when the broker stops; a container platform sends SIGKILL soon after.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long connections may take to end when the broker stops. Docker sends SIGKILL ten seconds after SIGTERM, and by
+/// then the data must be closed too.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// How long what runs on threads of its own may take to end after that.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// RabbitMQ's words to its clients when it stops.
 const SHUTDOWN: &str = "broker forced connection closure with reason 'shutdown'";
 
 /// Runs a broker until it is told to stop.
 pub fn run(loaded: &Loaded) -> ExitCode {
-    let events = recorder::event_log();
-    logging::start(&loaded.config.log, Arc::clone(&events));
+    let logs = logging::start(&loaded.config.log);
     for variable in &loaded.unknown_variables {
         tracing::warn!("{variable}");
     }
-    match serve(&loaded.config, events) {
+    match serve(&loaded.config, logs) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -51,7 +58,7 @@ pub fn run(loaded: &Loaded) -> ExitCode {
     }
 }
 
-fn serve(config: &Config, events: Arc<EventLog>) -> Result<(), Error> {
+fn serve(config: &Config, logs: Logs) -> Result<(), Error> {
     let data_dir = DataDir::open(&config.data_dir)?;
     tracing::info!("data directory {}", data_dir.path().display());
     let tls = tls::configured(config)?;
@@ -60,6 +67,7 @@ fn serve(config: &Config, events: Arc<EventLog>) -> Result<(), Error> {
     let clock = Clock::start();
     let runtime = runtime(config.worker_threads)?;
     let entered = runtime.enter();
+    let stopping = signals::stopping()?;
     signals::survive_file_size_limit()?;
     drop(entered);
     let broker = stores::open(
@@ -78,10 +86,29 @@ fn serve(config: &Config, events: Arc<EventLog>) -> Result<(), Error> {
         settings: Arc::new(settings(config)),
         clock,
     };
-    runtime.block_on(until_stopped(config, bound, tls, serving, watch, events))?;
+    let house = House::new(config, serving, stopping);
+    if !house.stopping.is_cancelled() {
+        runtime.block_on(until_stopped(
+            config,
+            data_dir.path(),
+            bound,
+            tls,
+            house,
+            watch,
+            logs,
+        ))?;
+    }
+    runtime.shutdown_timeout(LAST_WORK);
     broker.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells systemd, if it waits for that (`Type=notify`).
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("systemd cannot be told how the broker is: {error}");
+    }
 }
 
 fn first_start(config: &Config) -> FirstStart {
@@ -111,21 +138,26 @@ fn settings(config: &Config) -> Settings {
 
 fn runtime(worker_threads: usize) -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
-    if worker_threads > 0 {
-        builder.worker_threads(worker_threads);
-    }
+    let threads = match worker_threads {
+        0 => machine::processors(),
+        threads => threads,
+    };
+    tracing::info!("{threads} worker threads");
+    builder.worker_threads(threads);
     builder.thread_name("leveret").enable_all().build()
 }
 
 async fn until_stopped(
     config: &Config,
+    data_dir: &Path,
     ports: Ports,
     tls: Option<Arc<Tls>>,
-    serving: Serving,
+    house: House,
     watch: Watch,
-    events: Arc<EventLog>,
+    logs: Logs,
 ) -> Result<(), Error> {
-    let house = House::new(config, serving.clone(), signals::stopping()?);
+    let serving = house.serving.clone();
+    let copies = copies::serve(Arc::clone(&serving.broker), data_dir);
     let listening = ports.listen()?;
     let node = management::node(
         config,
@@ -133,7 +165,7 @@ async fn until_stopped(
         listening.describe()?,
         tls.clone(),
         watch.memory_limit(),
-        events,
+        logs,
     );
     let router = management_api::router(node);
     listening.serve(&house, &router, tls.as_ref())?;
@@ -143,12 +175,15 @@ async fn until_stopped(
     let sampler = Sampler::new(Arc::clone(&serving.broker), &config.data_dir);
     let sampler = tokio::spawn(sampler::run(sampler, serving.clock));
     tracing::info!("Leveret {} ready", env!("CARGO_PKG_VERSION"));
+    notify(NotifyState::Ready);
     house.stopping.cancelled().await;
+    notify(NotifyState::Stopping);
     serving.broker.close_connections(SHUTDOWN);
     wait_for(&house.tasks).await;
     expiries.abort();
     alarms.abort();
     sampler.abort();
+    copies.abort();
     if let Some(certificates) = certificates {
         certificates.abort();
     }

@@ -1,4 +1,7 @@
 //! SIGINT and SIGTERM: the first stops the broker in order, the second at once. SIGXFSZ: nothing.
+//!
+//! A process that is the first one of a container has only the signals that it handles, so they are handled before
+//! anything that takes time.
 
 use std::io;
 

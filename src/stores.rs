@@ -15,11 +15,11 @@ use broker_core::{
     store::{FailureHook, MessageStore, SledDatabase, SledStore},
     users::FirstStart,
 };
-use sysinfo::{MemoryRefreshKind, System};
 
 use crate::{
     config::{Engine, Memory, Store},
     error::Error,
+    machine,
 };
 
 /// The directory of the sled database within the data directory.
@@ -58,7 +58,9 @@ pub fn open(
             Arc::new(open_journal(data_dir, options)?)
         }
     };
-    let budget = memory.message_budget.bytes(memory_total());
+    let budget = memory
+        .message_budget
+        .bytes(machine::memory().unwrap_or(MEMORY_UNKNOWN));
     let spill = Spill::open(Arc::new(Disk), &data_dir.join(SPILL))?;
     let pager = Pager::new(usize::try_from(budget).unwrap_or(usize::MAX), Some(spill));
     Ok(Broker::start_with(store, definitions, pager, first)?)
@@ -112,20 +114,6 @@ fn other_engine(data_dir: &Path, engine: &str) -> Error {
             "holds messages that were stored with store.engine = \"{engine}\"; start with that engine and let consumers \
              drain the queues, then change it"
         ),
-    }
-}
-
-/// The machine's memory in bytes, or what a control group (a container) leaves of it.
-fn memory_total() -> u64 {
-    let Ok(mut system) = System::new() else {
-        return MEMORY_UNKNOWN;
-    };
-    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-    let group = system.cgroup_limits().map(|limits| limits.total_memory);
-    match group.filter(|&total| total > 0) {
-        Some(total) => total.min(system.total_memory()),
-        None if system.total_memory() > 0 => system.total_memory(),
-        None => MEMORY_UNKNOWN,
     }
 }
 

@@ -58,7 +58,7 @@ pub use self::{
         BYTES_OF_A_KIND, EVENTS_OF_A_KIND, Event, EventFilter, EventKind, EventLog, Events,
         Severity,
     },
-    node::{Certificate, Clock, Listener, Node, StoreKind},
+    node::{Certificate, Clock, Listener, LogLevel, Node, StoreKind},
     nodes::ResourceLimits,
     session::{Secure, Sessions},
 };

@@ -46,6 +46,20 @@ pub struct Node {
     pub certificates: Arc<dyn Fn() -> Vec<Certificate> + Send + Sync>,
     /// What happened lately.
     pub events: Arc<EventLog>,
+    /// Which lines the program logs.
+    pub log_level: Arc<dyn LogLevel>,
+}
+
+/// Which lines the program logs. It may change while the program runs.
+pub trait LogLevel: Send + Sync {
+    /// The filter in force, written as in the configuration: `info`, or `info,leveret::net=debug`.
+    fn current(&self) -> String;
+
+    /// Sets another filter.
+    ///
+    /// # Errors
+    /// It is not understood; the text is the end of a sentence that begins with its name.
+    fn change(&self, level: &str) -> Result<(), String>;
 }
 
 /// A certificate of the broker.

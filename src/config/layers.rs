@@ -212,35 +212,45 @@ fn nearest(key: &str) -> Option<&'static str> {
 pub fn environment(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(Vec<Setting>, Vec<UnknownVariable>), Error> {
-    let (mut settings, mut unknown) = (Vec::new(), Vec::new());
+    let (mut settings, mut aliases, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for (name, text) in variables {
-        if !name.starts_with("LEVERET_") || name == CONFIG_VARIABLE {
-            continue;
-        }
-        if let Some(option) = OPTIONS
-            .iter()
-            .find(|option| option.file_variable().as_ref() == Some(&name))
-        {
-            let value = read_value(option, &name, &text)?;
-            let source = Source::Environment(name);
-            settings.push(Setting::checked(option, value, source)?);
-            continue;
-        }
-        match OPTIONS
-            .iter()
-            .find(|option| option.environment_variable() == name)
-        {
-            Some(option) => {
-                settings.push(Setting::checked(
-                    option,
-                    option.parse_text(&text),
-                    Source::Environment(name),
-                )?);
+        if let Some(own) = own_name(&name) {
+            aliases.extend(setting_of(&own, &name, &text)?);
+        } else if name.starts_with("LEVERET_") && name != CONFIG_VARIABLE {
+            match setting_of(&name, &name, &text)? {
+                Some(setting) => settings.push(setting),
+                None => unknown.push(UnknownVariable::new(name)),
             }
-            None => unknown.push(UnknownVariable::new(name)),
         }
     }
-    Ok((settings, unknown))
+    // In front of Leveret's own, which count.
+    aliases.extend(settings);
+    Ok((aliases, unknown))
+}
+
+/// What the official image of RabbitMQ calls some of our variables otherwise.
+const ALIASES: [&str; 3] = ["DEFAULT_USER", "DEFAULT_PASS", "DEFAULT_VHOST"];
+
+/// Leveret's name of a variable of that image.
+fn own_name(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("RABBITMQ_")?;
+    let known = ALIASES.contains(&rest.strip_suffix("_FILE").unwrap_or(rest));
+    known.then(|| format!("LEVERET_{rest}"))
+}
+
+/// What a variable that is called `own`, or by its user `name`, sets. None if no option has it.
+fn setting_of(own: &str, name: &str, text: &str) -> Result<Option<Setting>, Error> {
+    let source = || Source::Environment(name.to_owned());
+    let of_file = |option: &&ConfigOption| option.file_variable().as_deref() == Some(own);
+    if let Some(option) = OPTIONS.iter().find(of_file) {
+        let value = read_value(option, name, text)?;
+        return Setting::checked(option, value, source()).map(Some);
+    }
+    let option = OPTIONS
+        .iter()
+        .find(|option| option.environment_variable() == own);
+    let setting = |option| Setting::checked(option, option.parse_text(text), source());
+    option.map(setting).transpose()
 }
 
 /// The value in the file that `variable` names. One line end at its end is the editor's.

@@ -43,7 +43,8 @@ pub const OPTIONS: &[ConfigOption] = &[
         default: "0",
         kind: Kind::Integer(0..=1024),
         flag: None,
-        meaning: "Threads that serve connections. 0 starts one for each core that the process may use.",
+        meaning: "Threads that serve connections. 0 starts one for each core that the process, or its control group \
+                  (container), may use.",
     },
     ConfigOption {
         key: "default_vhost",
@@ -51,7 +52,8 @@ pub const OPTIONS: &[ConfigOption] = &[
         kind: Kind::Text,
         flag: None,
         meaning: "The vhost that is made at the first start, when the data directory is new. Ignored later. The \
-                  environment variable LEVERET_DEFAULT_VHOST_FILE names a file to read it from.",
+                  environment variable LEVERET_DEFAULT_VHOST_FILE names a file to read it from. \
+                  RABBITMQ_DEFAULT_VHOST and RABBITMQ_DEFAULT_VHOST_FILE are understood too.",
     },
     ConfigOption {
         key: "default_user",
@@ -60,7 +62,8 @@ pub const OPTIONS: &[ConfigOption] = &[
         flag: None,
         meaning: "The user that is made at the first start: an administrator who may do everything in default_vhost. \
                   Any other than guest needs default_pass. Ignored later. The environment variable \
-                  LEVERET_DEFAULT_USER_FILE names a file to read it from.",
+                  LEVERET_DEFAULT_USER_FILE names a file to read it from. RABBITMQ_DEFAULT_USER and \
+                  RABBITMQ_DEFAULT_USER_FILE are understood too.",
     },
     ConfigOption {
         key: "default_pass",
@@ -68,7 +71,8 @@ pub const OPTIONS: &[ConfigOption] = &[
         kind: Kind::Secret,
         flag: None,
         meaning: "The password of default_user. Ignored after the first start. The environment variable \
-                  LEVERET_DEFAULT_PASS_FILE names a file to read it from, such as a container's secret.",
+                  LEVERET_DEFAULT_PASS_FILE names a file to read it from, such as a container's secret. \
+                  RABBITMQ_DEFAULT_PASS and RABBITMQ_DEFAULT_PASS_FILE are understood too.",
     },
     ConfigOption {
         key: "amqp.listen",

@@ -329,6 +329,36 @@ fn a_first_user_other_than_guest_needs_a_password_of_its_own() {
 }
 
 #[test]
+fn the_variables_of_rabbitmqs_image_stand_for_leverets() {
+    let file = file("from a file\n");
+    let path = file.path().to_str().unwrap();
+    let variables = environment(&[
+        ("RABBITMQ_DEFAULT_USER", "admin"),
+        ("RABBITMQ_DEFAULT_PASS_FILE", path),
+        ("RABBITMQ_DEFAULT_VHOST", "main"),
+        ("RABBITMQ_ERLANG_COOKIE", "means nothing here"),
+    ]);
+    let loaded = load(None, variables, &[]).unwrap();
+    assert_eq!(loaded.config.default_user, "admin");
+    assert_eq!(loaded.config.default_pass.0, "from a file");
+    assert_eq!(loaded.config.default_vhost, "main");
+    assert!(loaded.unknown_variables.is_empty());
+    let shown = show::as_toml(&loaded.settings);
+    let source = "# Value from: environment variable RABBITMQ_DEFAULT_USER.\n";
+    assert!(shown.contains(source), "{shown}");
+}
+
+#[test]
+fn leverets_own_variables_count_before_those_of_rabbitmqs_image() {
+    let variables = environment(&[
+        ("LEVERET_DEFAULT_VHOST", "ours"),
+        ("RABBITMQ_DEFAULT_VHOST", "theirs"),
+    ]);
+    let loaded = load(None, variables, &[]).unwrap();
+    assert_eq!(loaded.config.default_vhost, "ours");
+}
+
+#[test]
 fn a_file_of_a_value_that_cannot_be_read_is_one_clear_line() {
     let variables = environment(&[("LEVERET_DEFAULT_PASS_FILE", "/nowhere/at/all")]);
     let error = load(None, variables, &[]).unwrap_err().to_string();

@@ -67,6 +67,15 @@ impl Live {
         all.map(|(key, held)| definition(kind, key, held)).collect()
     }
 
+    /// Everything, as it is at one moment.
+    pub(super) fn all(&self) -> (Vec<Definition>, Revision) {
+        let table = self.table.read();
+        let kinds = table.kinds.iter();
+        let all = kinds
+            .flat_map(|(kind, held)| held.iter().map(|(key, held)| definition(*kind, key, held)));
+        (all.collect(), table.revision)
+    }
+
     pub(super) fn revision(&self) -> Revision {
         self.table.read().revision
     }

@@ -16,7 +16,7 @@ mod memory;
 mod records;
 mod sled_definitions;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 pub use self::{
     limits::{UserLimitsDefinition, VhostLimitsDefinition},
@@ -261,6 +261,16 @@ pub trait Definitions: Send + Sync {
 
     /// The first of `count` such ids that follow each other: a queue with priorities has one for each of its lanes.
     fn next_queue_ids(&self, count: u64) -> QueueId;
+
+    /// Copies everything, as it is at one moment, to a database in `directory`, which must not exist yet. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// It cannot be written, or these definitions are kept where they need no copy.
+    fn copy_to(&self, _directory: &Path) -> Result<(), Error> {
+        let text = "these definitions are not on disk";
+        Err(Error::Internal(text.to_owned()))
+    }
 
     /// The last durable ticket.
     fn durable(&self) -> Ticket;

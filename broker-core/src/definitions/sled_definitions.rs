@@ -4,9 +4,12 @@
 //! must never go back: the last revision and the count of starts. Reads and checks use the copy in memory, because a
 //! look into sled can wait for a write of others to reach the disk.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -20,6 +23,7 @@ use crate::{
     },
 };
 
+const TREE: &str = "definitions";
 const REVISION: &[u8] = b"\0revision";
 const STARTS: &[u8] = b"\0starts";
 /// Queue ids of one start: far more than a run can use, and room for millions of starts.
@@ -29,6 +33,8 @@ const IDS_PER_START: u64 = 1 << 40;
 pub struct SledDefinitions {
     live: Live,
     next_queue: AtomicU64,
+    /// The count of starts.
+    starts: u64,
     commit: GroupCommit<Row>,
 }
 
@@ -44,7 +50,7 @@ impl SledDefinitions {
     /// # Errors
     /// The database cannot be read, holds something that this version did not write, or no thread can be started.
     pub fn open(database: &SledDatabase, on_failure: FailureHook) -> Result<Self, Error> {
-        let tree = database.tree("definitions")?;
+        let tree = database.tree(TREE)?;
         let live = Live::default();
         for pair in tree.range([1]..) {
             let (key, value) = pair.map_err(|error| failed("read", &error))?;
@@ -63,6 +69,7 @@ impl SledDefinitions {
         Ok(Self {
             live,
             next_queue: AtomicU64::new(starts * IDS_PER_START),
+            starts,
             commit,
         })
     }
@@ -83,14 +90,23 @@ impl SledDefinitions {
 }
 
 fn row(event: &Event) -> Row {
-    let mut key = vec![event.kind as u8];
-    key.extend_from_slice(event.key.as_bytes());
-    let value = event.value.as_ref().map(|value| {
-        let mut stored = event.revision.0.to_be_bytes().to_vec();
-        stored.extend_from_slice(value);
-        stored
-    });
-    Row { key, value }
+    let value = event.value.as_ref();
+    Row {
+        key: stored_key(event.kind, &event.key),
+        value: value.map(|value| stored_value(event.revision, value)),
+    }
+}
+
+fn stored_key(kind: Kind, key: &str) -> Vec<u8> {
+    let mut stored = vec![kind as u8];
+    stored.extend_from_slice(key.as_bytes());
+    stored
+}
+
+fn stored_value(revision: Revision, value: &[u8]) -> Vec<u8> {
+    let mut stored = revision.0.to_be_bytes().to_vec();
+    stored.extend_from_slice(value);
+    stored
 }
 
 fn load(live: &Live, stored_key: &[u8], stored: &[u8]) -> Result<(), Error> {
@@ -173,6 +189,23 @@ impl Definitions for SledDefinitions {
 
     fn next_queue_ids(&self, count: u64) -> QueueId {
         QueueId(self.next_queue.fetch_add(count, Ordering::Relaxed))
+    }
+
+    fn copy_to(&self, directory: &Path) -> Result<(), Error> {
+        let (definitions, revision) = self.live.all();
+        let database = SledDatabase::open(directory)?;
+        let tree = database.tree(TREE)?;
+        let mut batch = sled::Batch::default();
+        for it in &definitions {
+            let value = stored_value(it.revision, &it.value);
+            batch.insert(stored_key(it.kind, &it.key), value);
+        }
+        batch.insert(REVISION, &revision.0.to_be_bytes());
+        // The next start gives ids that this one has not given.
+        batch.insert(STARTS, &self.starts.to_be_bytes());
+        tree.apply_batch(batch)
+            .map_err(|error| failed("write", &error))?;
+        database.sync()
     }
 
     fn durable(&self) -> Ticket {

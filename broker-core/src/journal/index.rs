@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::{
     block::{self, BlockHeader, Content},
     items::{BODIES, Item, items},
+    log::LogPosition,
     reader::Stand,
     run::{BlockPlace, Place, Run},
 };
@@ -78,6 +79,8 @@ pub(super) struct Index {
     pub(super) segment_live: u64,
     /// Segments may have died since somebody looked.
     pub(super) died: bool,
+    /// Where the last group that was written ends.
+    pub(super) end: LogPosition,
     released: Vec<u64>,
 }
 
@@ -90,6 +93,10 @@ impl Index {
         group: &[u8],
     ) -> Result<(), &'static str> {
         let place = Place::Log(file);
+        self.end = LogPosition {
+            file,
+            offset: offset + group.len() as u64,
+        };
         for item in items(group) {
             let (at, item) = item?;
             match item {

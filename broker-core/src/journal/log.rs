@@ -3,7 +3,7 @@
 //! Files of this machine implement it now. It is a trait so that a log which other machines replicate can take their
 //! place: nothing above it knows of syncs or of the bytes around a batch.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use super::statistics::LogWork;
 pub use crate::store::Durability;
@@ -152,6 +152,15 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// They cannot be renamed or removed.
     fn trim(&self, to_file: u64) -> Result<(), Error>;
+
+    /// Copies the log from file `from_file` on, up to `end`, where a group ends, to `directory`. Called where
+    /// [`trim`](Self::trim) is. Waits for the disk.
+    ///
+    /// # Errors
+    /// It cannot be read, nothing can be written there, or it is kept where it needs no copy.
+    fn copy_to(&self, _from_file: u64, _end: LogPosition, _directory: &Path) -> Result<(), Error> {
+        Err(Error::Internal("this log is not copied".to_owned()))
+    }
 
     /// A number that grows with every start, and stands in every batch written since. 0 before
     /// [`start`](Self::start).

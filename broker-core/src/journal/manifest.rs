@@ -236,6 +236,18 @@ impl Manifest {
         Ok(())
     }
 
+    /// Copies its whole records to `directory`.
+    ///
+    /// # Errors
+    /// It cannot be read, or nothing can be written there.
+    pub(super) fn copy_to(&self, directory: &Path) -> Result<(), Error> {
+        let mut bytes = vec![0; self.length as usize];
+        self.file.read_at(&mut bytes, 0).doing("read", &self.path)?;
+        let path = directory.join(NAME);
+        std::fs::write(&path, bytes).doing("write", &path)?;
+        Ok(())
+    }
+
     /// Bytes of the file.
     pub(super) fn length(&self) -> u64 {
         self.length

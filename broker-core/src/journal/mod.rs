@@ -9,6 +9,7 @@
 
 mod block;
 pub mod check;
+mod copying;
 mod file_log;
 pub mod file_system;
 mod index;

@@ -35,12 +35,12 @@ const SMALL: u64 = 16;
 
 /// The thread's own state.
 pub(super) struct Mover {
-    shared: Arc<Shared>,
-    manifest: Manifest,
+    pub(super) shared: Arc<Shared>,
+    pub(super) manifest: Manifest,
     reader: Reader,
     next_segment: u64,
     /// The first file of the log that a start has to replay, once `edits` are in the manifest.
-    log_start: u64,
+    pub(super) log_start: u64,
     /// Changes that are in force in the index and not yet in the manifest.
     edits: Vec<Edit>,
     /// The edits are a whole new manifest.
@@ -215,7 +215,7 @@ impl Mover {
     }
 
     /// Writes the gathered edits to the manifest and gives files back. Tried again later, it goes on where it failed.
-    fn commit(&mut self) -> Result<(), Trouble> {
+    pub(super) fn commit(&mut self) -> Result<(), Trouble> {
         if !self.edits.is_empty() {
             self.shared.wait_for_log()?;
             self.write_edits()?;
@@ -327,7 +327,7 @@ impl Completion for Durable {
 
 impl Shared {
     /// Waits until everything that the index knows is durable in the log.
-    fn wait_for_log(&self) -> Result<(), Trouble> {
+    pub(super) fn wait_for_log(&self) -> Result<(), Trouble> {
         let ticket = self.log.append(&mut items::nothing(), SyncWhen::Soon);
         let ended = || Trouble::Failed(Error::Internal("the log has ended".to_owned()));
         if ticket == Ticket::NEVER {

@@ -10,6 +10,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use super::{
+    copying::Request,
     file_system::FileSystem,
     index::Index,
     log::{Follower, Log, LogPosition},
@@ -52,6 +53,8 @@ struct Chores {
     /// The mover waits for the log, so the log must not wait for the mover.
     waiting: bool,
     closing: bool,
+    /// Who waits for a copy.
+    copies: Vec<Request>,
     /// Why the mover cannot go on.
     blocked: Option<String>,
 }
@@ -61,6 +64,8 @@ struct Chores {
 pub(super) enum Chore {
     /// Bring the manifest up to date, and move what is alive in these full files of the log, the oldest ones.
     Checkpoint(Vec<u64>),
+    /// Copy the journal for whoever asked for it ([`Shared::take_requests`]).
+    Copy,
     /// The journal is being closed.
     Close,
 }
@@ -93,6 +98,9 @@ impl Shared {
             if chores.closing {
                 return Chore::Close;
             }
+            if !chores.copies.is_empty() {
+                return Chore::Copy;
+            }
             let untidy = std::mem::take(&mut chores.untidy);
             // One full file is left alone: most of its messages will be settled when the next one is full.
             let more = chores.full.len().saturating_sub(1);
@@ -101,6 +109,21 @@ impl Shared {
             }
             self.changed.wait(&mut chores);
         }
+    }
+
+    /// Has the mover copy the journal. If it ends first, the request is dropped.
+    pub(super) fn ask_for_copy(&self, request: Request) {
+        let mut chores = self.chores.lock();
+        if !chores.closing {
+            chores.copies.push(request);
+        }
+        drop(chores);
+        self.changed.notify_all();
+    }
+
+    /// What copies are asked for.
+    pub(super) fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.chores.lock().copies)
     }
 
     /// A full file of the log is to be moved.
@@ -150,7 +173,10 @@ impl Shared {
 
     /// Ends the mover.
     pub(super) fn begin_close(&self) {
-        self.chores.lock().closing = true;
+        let mut chores = self.chores.lock();
+        chores.closing = true;
+        chores.copies.clear();
+        drop(chores);
         self.changed.notify_all();
     }
 

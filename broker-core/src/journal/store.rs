@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use super::{
     Shared,
     block::{Content, Record},
+    copying,
     file_system::FileSystem,
     index::{Index, QueueIndex},
     items::Encoder,
@@ -247,6 +248,10 @@ impl MessageStore for JournalStore {
         Some(JournalStatistics::of(&self.shared))
     }
 
+    fn copy_to(&self, directory: &Path) -> Result<(), Error> {
+        copying::copy_to(&self.shared, directory)
+    }
+
     fn close(&self) {
         self.shared.begin_close();
         if let Some(mover) = self.mover.lock().take()
@@ -330,11 +335,12 @@ fn lost_its_body(shared: &Shared, queue: QueueId, record: &Record<'_>) -> bool {
 fn keep_tidy(shared: &Shared, mut mover: Mover, on_failure: &FailureHook) {
     loop {
         let chore = shared.next_chore();
-        let full = match &chore {
-            Chore::Checkpoint(full) => full.as_slice(),
-            Chore::Close => &[],
+        let done = match &chore {
+            Chore::Checkpoint(full) => mover.checkpoint(full),
+            Chore::Copy => mover.copy(shared.take_requests()),
+            Chore::Close => mover.checkpoint(&[]),
         };
-        match mover.checkpoint(full) {
+        match done {
             Ok(()) if shared.set_blocked(None) => {
                 tracing::info!("there is room on the disk again, the journal goes on");
             }

@@ -14,7 +14,7 @@ mod sled_group;
 mod sled_reader;
 mod sled_store;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 pub(crate) use self::{
     commit::{Applied, GroupCommit, Sink},
@@ -219,6 +219,16 @@ pub trait MessageStore: Send + Sync {
     /// What the store does, if it counts that.
     fn statistics(&self) -> Option<JournalStatistics> {
         None
+    }
+
+    /// Copies all it keeps to `directory`, which must not exist yet, as it was at one moment while this ran: whatever was
+    /// durable before is in it. The store goes on meanwhile. Waits for the disk.
+    ///
+    /// # Errors
+    /// It cannot be written, or this store cannot be copied while it is open.
+    fn copy_to(&self, _directory: &Path) -> Result<(), Error> {
+        let text = "messages are kept by a store that cannot be copied while the broker runs; stop the broker first";
+        Err(Error::Internal(text.to_owned()))
     }
 
     /// Makes everything appended so far durable, then stops the writer. Later appends are refused: their operations

@@ -1,5 +1,5 @@
 //! What RabbitMQ's API does not have, under `/api/leveret/`: where a publish would go, messages where they lie, moving
-//! them, queues that are paused, what a policy would match, and what happened lately.
+//! them, queues that are paused, what a policy would match, what happened lately, and the level of the log.
 //!
 //! Who may do what follows from what the same would take over AMQP: looking at messages needs permission to read the
 //! queue, moving them also permission to write where they go.
@@ -7,6 +7,7 @@
 mod events;
 mod explain;
 mod filter;
+mod log_level;
 mod message;
 mod moves;
 mod peek;
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .merge(events::routes())
         .merge(explain::routes())
+        .merge(log_level::routes())
         .merge(moves::routes())
         .merge(peek::routes())
         .merge(policy_preview::routes())

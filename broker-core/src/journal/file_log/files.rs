@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,6 +22,9 @@ use crate::{
         statistics::LogWork,
     },
 };
+
+/// Bytes that are read and written at once when a file is copied.
+const COPIED_AT_ONCE: u64 = 1024 * 1024;
 
 /// The files of one log in their directory.
 pub(super) struct Files {
@@ -79,7 +82,7 @@ impl Files {
 
     /// Where the file of this number is.
     pub(super) fn path(&self, number: u64) -> PathBuf {
-        self.directory.join(format!("log-{number:016}.log"))
+        self.directory.join(name(number))
     }
 
     /// The error of a file with which `action` did not work.
@@ -116,6 +119,42 @@ impl Files {
         })?;
         file.read_at(buffer, at.offset)
             .map_err(|error| self.failed("read", at.file, &error))
+    }
+
+    /// Copies a file of the log, or the first `length` bytes of it, to `directory`.
+    pub(super) fn copy_to(
+        &self,
+        number: u64,
+        length: Option<u64>,
+        directory: &Path,
+    ) -> Result<(), Error> {
+        let path = directory.join(name(number));
+        let failed =
+            |error: io::Error| Error::Internal(format!("cannot write {}: {error}", path.display()));
+        let mut copy = std::fs::File::create_new(&path).map_err(failed)?;
+        let length = match length {
+            Some(length) => length,
+            None => self.length(number)?,
+        };
+        let mut buffer = vec![0; COPIED_AT_ONCE.min(length) as usize];
+        let mut offset = 0;
+        while offset < length {
+            buffer.truncate((length - offset).min(COPIED_AT_ONCE) as usize);
+            let at = LogPosition {
+                file: number,
+                offset,
+            };
+            self.read(at, &mut buffer)?;
+            copy.write_all(&buffer).map_err(failed)?;
+            offset += buffer.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn length(&self, number: u64) -> Result<u64, Error> {
+        let open = self.open.read();
+        let length = open.get(&number).map_or(Ok(0), |file| file.length());
+        length.map_err(|error| self.failed("read", number, &error))
     }
 
     /// Syncs all files of the log, and the names of all files: the last process may have ended before it could.
@@ -302,6 +341,11 @@ pub(super) fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+/// What a file of the log is called.
+fn name(number: u64) -> String {
+    format!("log-{number:016}.log")
 }
 
 /// The number in a file's name.

@@ -162,6 +162,14 @@ impl Log for FileLog {
         self.files.trim(to_file)
     }
 
+    fn copy_to(&self, from_file: u64, end: LogPosition, directory: &Path) -> Result<(), Error> {
+        for number in from_file.max(1)..=end.file {
+            let length = (number == end.file).then_some(end.offset);
+            self.files.copy_to(number, length, directory)?;
+        }
+        Ok(())
+    }
+
     fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Relaxed)
     }
