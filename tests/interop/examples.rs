@@ -39,6 +39,11 @@ fn hello() {
 }
 
 #[test]
+fn client() {
+    prints("client", "received: Hello World!");
+}
+
+#[test]
 fn work_queue() {
     prints("work_queue", "worker-1 did 'first.'");
 }
