@@ -10,9 +10,13 @@ use axum::{
     http::{header::AUTHORIZATION, request::Parts},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use broker_core::authentication::{self, Identity, Refusal};
+use broker_core::authentication::{self, Identity, Refusal, Verdict};
+use tokio::sync::Semaphore;
 
 use crate::{Error, Node, Shared, caller::Caller, session};
+
+/// Logins that take time, at once.
+static INQUIRIES: Semaphore = Semaphore::const_new(64);
 
 /// User and password of a request (RFC 7617), or a token (RFC 6750), which says itself who its bearer is.
 #[derive(Clone)]
@@ -41,6 +45,13 @@ impl Credentials {
             user: user.to_owned(),
             password: password.to_owned(),
         })
+    }
+
+    fn presented(&self) -> authentication::Credentials<'_> {
+        authentication::Credentials {
+            user: &self.user,
+            password: Some(self.password.as_bytes()),
+        }
     }
 }
 
@@ -76,7 +87,7 @@ async fn log_in_by_session(parts: &Parts, peer: IpAddr, node: &Shared) -> Result
     let found = node.sessions.find(cookie, node.now());
     let credentials = found.ok_or(Error::NoSession)?;
     let user = credentials.user.clone();
-    match identify(credentials, node).await? {
+    match identify(credentials, None, node).await? {
         Ok(identity) => admit(identity, peer, node),
         Err(refusal) => {
             tracing::info!(target: "audit", %peer, user, "session of the web page ends: {refusal}");
@@ -97,16 +108,14 @@ pub(crate) async fn check(
 ) -> Result<Caller, Error> {
     let failures = node.core.login_failures();
     let now = node.now();
-    if !failures.admits(peer) || failures.is_delayed(peer, now) {
+    if !failures.admits(peer, now) || failures.is_delayed(peer, now) {
         return Err(Error::NotAuthenticated);
     }
     let claimed = credentials.user.clone();
-    let identity = match identify(credentials, node).await? {
+    let identity = match identify(credentials, Some(peer), node).await? {
         Ok(identity) => identity,
         Err(refusal) => {
             tracing::warn!(target: "audit", %peer, user = claimed, mechanism = "HTTP", "login refused: {refusal}");
-            failures.failed(peer, now);
-            failures.released(peer);
             return Err(Error::NotAuthenticated);
         }
     };
@@ -132,25 +141,36 @@ fn admit(identity: Arc<Identity>, peer: IpAddr, node: &Node) -> Result<Caller, E
     })
 }
 
-/// Who has these credentials, or why nobody is let in.
+/// Who has these credentials, or why nobody is let in, which is counted where somebody may be guessing `from` there.
+///
+/// # Errors
+/// 401: too many logins from there have failed meanwhile, so nobody has looked.
 async fn identify(
     credentials: Credentials,
+    from: Option<IpAddr>,
     node: &Shared,
 ) -> Result<Result<Arc<Identity>, Refusal>, Error> {
-    let log_in = move |node: &Node, waits: bool| {
-        let credentials = authentication::Credentials {
-            user: &credentials.user,
-            password: Some(credentials.password.as_bytes()),
-        };
-        match waits {
-            false => node.core.log_in_now(&credentials),
-            true => Some(node.core.log_in(&credentials)),
+    if let Some(found) = node.core.log_in_now(&credentials.presented()) {
+        if let (Err(_), Some(peer)) = (&found, from) {
+            node.core.login_failures().failed(peer, node.now());
         }
-    };
-    if let Some(found) = log_in(node, false) {
         return Ok(found);
     }
     // Slow by design, or somebody has to be asked.
-    let found = node.elsewhere(move |node| log_in(node, true)).await?;
-    Ok(found.unwrap_or_else(|| Err(Refusal::new("nobody has answered"))))
+    let turn = INQUIRIES.acquire().await;
+    let turn = turn.map_err(|closed| Error::Internal(closed.to_string()))?;
+    let asked = node.elsewhere(move |node| {
+        // Kept to the end, also when nobody waits for the answer any more.
+        let _turn = turn;
+        let presented = credentials.presented();
+        let Some(peer) = from else {
+            return Some(node.core.log_in(&presented));
+        };
+        match node.core.log_in_from(peer, &presented, || node.now()) {
+            Verdict::Admitted(identity) => Some(Ok(identity)),
+            Verdict::Refused { why, .. } => Some(Err(why)),
+            Verdict::NotLookedAt => None,
+        }
+    });
+    asked.await?.ok_or(Error::NotAuthenticated)
 }

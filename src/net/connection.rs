@@ -237,6 +237,7 @@ impl<S: Stream> Driver<S> {
             return false;
         };
         let broker = Arc::clone(self.machine.broker());
+        let clock = self.clock;
         self.inquiry = Some(Asked(tokio::spawn(async move {
             let Ok(turn) = INQUIRIES.acquire().await else {
                 return Finding::Lost;
@@ -244,7 +245,7 @@ impl<S: Stream> Driver<S> {
             // Whoever asks keeps the turn to the end, also when nobody waits for the answer any more.
             let asked = spawn_blocking(move || {
                 let _turn = turn;
-                inquiry.ask(&broker)
+                inquiry.ask(&broker, || clock.now())
             });
             asked.await.unwrap_or(Finding::Lost)
         })));

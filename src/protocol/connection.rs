@@ -5,13 +5,12 @@
 //!                           └──exception──> closing ──connection.close-ok or time──> closed
 //! ```
 
+mod closing;
+mod time;
+
 use std::{net::SocketAddr, sync::Arc};
 
-use amqp_codec::{
-    AMQPClass, FrameKind, Method, PROTOCOL_HEADER, ProtocolHeader, encode, parse_frame,
-    parse_method, parse_protocol_header,
-    protocol::connection::{self, AMQPMethod},
-};
+use amqp_codec::{FrameKind, PROTOCOL_HEADER, ProtocolHeader, parse_frame, parse_protocol_header};
 use broker_core::{
     broker::{Broker, ConnectionEntry, ConnectionFacts},
     liveness::Liveness,
@@ -20,12 +19,13 @@ use broker_core::{
 };
 use slab::Slab;
 
+use self::time::STOP_CHECK;
 use super::{
     Settings,
     batch::Batch,
     consumer_timeout::Watch,
-    exception::{Exception, Reply},
-    handshake::{self, Certificate, Failed, Handshake, Opened, Surroundings},
+    exception::Exception,
+    handshake::{Certificate, Failed, Handshake, Opened, Surroundings},
     inquiry::{Finding, Inquiry, Validity},
     running::{Outcome, Running},
     session::Session,
@@ -34,13 +34,6 @@ use super::{
 /// The largest frame before the limits are agreed: a token in `connection.start-ok` fits, an attack does not. Half of
 /// the 64 KiB that a connection may cost before it has logged in, for a buffer can be twice as large as what is in it.
 const HANDSHAKE_FRAME_MAX: usize = 24_576;
-
-/// Milliseconds that a client has to answer `connection.close`.
-const CLOSING_TIMEOUT: Millis = 5_000;
-
-/// Milliseconds after which a connection that has not logged in looks whether the broker stops: it is in no list yet,
-/// so nobody tells it.
-const STOP_CHECK: Millis = 1_000;
 
 enum Phase {
     Header,
@@ -340,10 +333,10 @@ impl Connection {
     }
 
     fn handle_refusal_time(&mut self, batch: &mut Batch) {
-        let Some((handshake, around)) = self.handshake() else {
+        let Phase::Handshake(handshake) = &mut self.phase else {
             return;
         };
-        match handshake.handle_refusal_time(&around) {
+        match handshake.handle_refusal_time() {
             Failed::Exception(exception) => self.fail(exception, batch),
             Failed::Silently => self.phase = Phase::Closed,
         }
@@ -410,72 +403,6 @@ impl Connection {
         self.phase = Phase::Running(Box::new(running));
     }
 
-    /// Swallows everything until the client has heard that the connection is closed.
-    fn handle_closing(&mut self, input: &[u8]) -> usize {
-        let (frame, length) = match parse_frame(input, self.settings.frame_max as usize) {
-            Ok(Some(found)) => found,
-            Ok(None) => return 0,
-            // In step with the client no more, perhaps since before: nothing of it is kept.
-            Err(_) => return input.len(),
-        };
-        if frame.kind == FrameKind::Method
-            && frame.channel == 0
-            && let Ok(Method::Other(AMQPClass::Connection(method))) = parse_method(frame.payload)
-            && matches!(method, AMQPMethod::CloseOk(_) | AMQPMethod::Close(_))
-        {
-            self.phase = Phase::Closed;
-        }
-        length
-    }
-
-    /// The client wants to close: everything ends before the answer.
-    fn close(&mut self, batch: &mut Batch) {
-        if let Phase::Running(running) = &mut self.phase {
-            running.end_run(batch);
-        }
-        self.terminate(batch);
-        handshake::send(AMQPMethod::CloseOk(connection::CloseOk {}), batch);
-        self.phase = Phase::Closed;
-    }
-
-    /// Ends the connection by an exception.
-    fn fail(&mut self, exception: Exception, batch: &mut Batch) {
-        let (Exception::Connection(reply) | Exception::Channel(reply)) = exception;
-        tracing::warn!(peer = %self.peer, "connection closed: {}", reply.text);
-        self.terminate(batch);
-        self.send_close(&reply, batch);
-    }
-
-    fn send_close(&mut self, reply: &Reply, batch: &mut Batch) {
-        let (class_id, method_id) = reply.method;
-        let reply_text = amqp_codec::ShortString::try_new(reply.text.as_str());
-        let close = AMQPMethod::Close(connection::Close {
-            reply_code: reply.code,
-            reply_text: reply_text.unwrap_or_default(),
-            class_id,
-            method_id,
-        });
-        handshake::send(close, batch);
-        self.phase = Phase::Closing {
-            until: batch.now + CLOSING_TIMEOUT,
-        };
-    }
-
-    fn give_up_login(&mut self) {
-        if let Phase::Handshake(handshake) = &mut self.phase {
-            handshake.give_up(&self.broker, self.peer.ip());
-        }
-    }
-
-    /// Gives back everything that the connection holds. To be called when its socket is gone.
-    pub fn terminate(&mut self, batch: &mut Batch) {
-        self.give_up_login();
-        if let Phase::Running(running) = &mut self.phase {
-            running.terminate(batch);
-            self.phase = Phase::Closed;
-        }
-    }
-
     /// Writes what has arrived in the outbox.
     pub fn deliver(&mut self, batch: &mut Batch) {
         let Phase::Running(running) = &mut self.phase else {
@@ -491,95 +418,6 @@ impl Connection {
         match &mut self.phase {
             Phase::Running(running) => running.revive(batch),
             _ => false,
-        }
-    }
-
-    /// When [`Self::handle_timeout`] is to be called.
-    pub fn poll_timeout(&self) -> Option<Millis> {
-        match &self.phase {
-            Phase::Header => Some(self.login_until.min(self.stop_check_at)),
-            Phase::Handshake(handshake) => {
-                let refusal = handshake.poll_refusal_time().unwrap_or(Millis::MAX);
-                Some(self.login_until.min(self.stop_check_at).min(refusal))
-            }
-            Phase::Closing { until } => Some(*until),
-            Phase::Running(running) => {
-                let session = &running.session;
-                let due = session.watch.due().min(session.validity.ends);
-                let due = due.min(self.heartbeat_time());
-                (due != Millis::MAX).then_some(due)
-            }
-            Phase::Closed => None,
-        }
-    }
-
-    /// When a heartbeat is to be sent, or has been missing for too long.
-    fn heartbeat_time(&self) -> Millis {
-        if self.heartbeat == 0 {
-            return Millis::MAX;
-        }
-        let send = self.sent_at + self.heartbeat / 2;
-        send.min(self.received_at + self.heartbeat * 2)
-    }
-
-    /// Does what the time asks for: a heartbeat, the end of a connection that keeps silent, or of channels that owe
-    /// answers.
-    pub fn handle_timeout(&mut self, batch: &mut Batch) {
-        let now = batch.now;
-        match &mut self.phase {
-            Phase::Header | Phase::Handshake(_) if now >= self.login_until => {
-                tracing::warn!(peer = %self.peer, "login took too long: connection closed");
-                self.abandon();
-            }
-            Phase::Header | Phase::Handshake(_) if self.broker.is_stopping() => self.abandon(),
-            Phase::Handshake(handshake)
-                if handshake.poll_refusal_time().is_some_and(|at| now >= at) =>
-            {
-                self.handle_refusal_time(batch);
-            }
-            Phase::Header | Phase::Handshake(_) => self.stop_check_at = now + STOP_CHECK,
-            Phase::Closing { until } if now >= *until => self.abandon(),
-            Phase::Running(running) if now >= running.session.validity.ends => {
-                self.handle_expiry(batch);
-            }
-            Phase::Running(running) => {
-                running.handle_unanswered(batch);
-                if self.heartbeat > 0 {
-                    self.handle_heartbeat_time(batch);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn abandon(&mut self) {
-        self.give_up_login();
-        self.phase = Phase::Closed;
-        self.abandoned = true;
-    }
-
-    /// The token that the client has logged in with is good no more (RabbitMQ: `rabbit_reader`, `credential_expired`).
-    fn handle_expiry(&mut self, batch: &mut Batch) {
-        if let Phase::Running(running) = &self.phase {
-            let (connection, user) = (&*running.session.entry.name, &*running.session.user);
-            tracing::warn!(target: "audit", connection, user, "connection closed: credential has expired");
-        }
-        self.fail(Exception::connection_forced("credential expired"), batch);
-    }
-
-    fn handle_heartbeat_time(&mut self, batch: &mut Batch) {
-        if !self.reads() {
-            // What the client sends is not looked at, so it cannot be missed.
-            self.received_at = batch.now;
-        }
-        if batch.now >= self.received_at + self.heartbeat * 2 {
-            let seconds = self.heartbeat / 1000;
-            tracing::warn!(peer = %self.peer, "missed heartbeats from client, timeout: {seconds}s");
-            self.terminate(batch);
-            self.abandon();
-        } else if batch.now >= self.sent_at + self.heartbeat / 2 {
-            encode::heartbeat(&mut batch.out);
-            self.sent_at = batch.now;
         }
     }
 }

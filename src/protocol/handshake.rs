@@ -8,33 +8,27 @@
 //! check, where nobody else waits ([`Handshake::poll_inquiry`]). A refusal is held back for the time that
 //! [`LoginFailures`] says.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+mod login;
+mod open;
+
+use std::{net::SocketAddr, sync::Arc};
 
 use amqp_codec::{
-    AMQPClass, AMQPValue, FieldTable, Method, encode, encode_table, parse_method, parse_table,
+    AMQPClass, Method, encode, parse_method,
     protocol::connection::{self, AMQPMethod},
 };
 use broker_core::{
-    Error,
-    authentication::{Credentials, Identity, Refusal},
+    authentication::Identity,
     broker::{Broker, Place},
     permissions::Access,
     queue::Millis,
-    users::{LoginFailures, LoginProtocol},
+    users::LoginFailures,
     vhost::Vhost,
 };
 
 use super::{
-    Settings,
-    authorization::may_log_in_from,
-    batch::Batch,
-    exception::Exception,
-    inquiry::{Finding, Inquiry, Secret},
-    server_properties::server_properties,
-    session::ClientCapabilities,
+    Settings, batch::Batch, exception::Exception, inquiry::Inquiry,
+    server_properties::server_properties, session::ClientCapabilities,
 };
 
 const START_OK: (u16, u16) = (10, 11);
@@ -123,9 +117,6 @@ impl From<Exception> for Failed {
         Self::Exception(exception)
     }
 }
-
-/// A user and the password, if one is needed.
-type Claim = (String, Option<Vec<u8>>);
 
 /// What a handshake needs to know of its surroundings.
 #[derive(Clone, Copy)]
@@ -231,155 +222,6 @@ impl Handshake {
         }
     }
 
-    fn log_in(
-        &mut self,
-        method: &connection::StartOk,
-        around: &Surroundings<'_>,
-        batch: &mut Batch,
-    ) -> Result<(), Failed> {
-        self.agreed.client = capabilities(&method.client_properties);
-        self.agreed.client_properties = encoded(&method.client_properties);
-        let claim = self.claim(method, around)?;
-        let ip = around.peer.ip();
-        if !around.failures().admits(ip) {
-            self.log_refusal(around, "too many failed logins from this address");
-            return Err(Failed::Silently);
-        }
-        let Some((user, password)) = claim else {
-            self.refuse_later("malformed response", around, batch.now);
-            return Ok(());
-        };
-        self.agreed.user = user.into();
-        let credentials = Credentials {
-            user: &self.agreed.user,
-            password: password.as_deref(),
-        };
-        match around.broker.log_in_now(&credentials) {
-            Some(found) => self.handle_login(found, around, batch),
-            None => {
-                self.awaited = Awaited::Answer;
-                self.inquiry = Some(Inquiry::Login {
-                    user: Arc::clone(&self.agreed.user),
-                    password: password.as_deref().map(Secret::new),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Who the client says it is, and the password; none is needed if its certificate says it. `None` if that cannot be
-    /// read.
-    fn claim(
-        &mut self,
-        method: &connection::StartOk,
-        around: &Surroundings<'_>,
-    ) -> Result<Option<Claim>, Exception> {
-        let response = method.response.as_bytes();
-        let with_password = |(user, password)| (user, Some(password));
-        match (method.mechanism.as_str(), around.certificate) {
-            ("PLAIN", _) => {
-                self.mechanism = "PLAIN";
-                Ok(plain(response).map(with_password))
-            }
-            ("AMQPLAIN", _) => {
-                self.mechanism = "AMQPLAIN";
-                Ok(amqplain(response).map(with_password))
-            }
-            ("EXTERNAL", Some(certificate)) => {
-                self.mechanism = "EXTERNAL";
-                let name = certificate.name.as_ref();
-                Ok(name.map(|name| (name.to_string(), None)))
-            }
-            (other, _) => {
-                let text = format!("unknown authentication mechanism '{other}'");
-                Err(Exception::command_invalid(&text, START_OK))
-            }
-        }
-    }
-
-    /// Takes what came out of an [`Inquiry`]; gives what was agreed once the connection is open.
-    ///
-    /// # Errors
-    /// The user may not open the vhost.
-    pub fn handle_finding(
-        &mut self,
-        finding: Finding,
-        around: &Surroundings<'_>,
-        batch: &mut Batch,
-    ) -> Result<Option<Opened>, Failed> {
-        match finding {
-            Finding::Login(found) => self.handle_login(found, around, batch),
-            Finding::Permission(answered) => {
-                if let Some(opening) = &self.opening {
-                    opening.access.learn(answered);
-                }
-                return Ok(self.check_vhost(around, batch)?);
-            }
-            Finding::Renewal(_) | Finding::Lost => {
-                let why = Refusal::new("the login could not be checked");
-                self.handle_login(Err(why), around, batch);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Takes who is there, or why nobody is let in.
-    fn handle_login(
-        &mut self,
-        found: Result<Arc<Identity>, Refusal>,
-        around: &Surroundings<'_>,
-        batch: &mut Batch,
-    ) {
-        let identity = match found {
-            Ok(identity) => identity,
-            Err(Refusal(why)) => return self.refuse_later(&why, around, batch.now),
-        };
-        self.agreed.user = Arc::clone(identity.name());
-        let (user, ip) = (&*self.agreed.user, around.peer.ip());
-        if !may_log_in_from(ip, user, &around.settings.loopback_users) {
-            let why = "this user can only connect from the broker's own machine";
-            return self.refuse_later(why, around, batch.now);
-        }
-        let mechanism = self.mechanism;
-        around
-            .broker
-            .login_attempts()
-            .count(LoginProtocol::Amqp, true);
-        tracing::info!(target: "audit", peer = %around.peer, user, mechanism, "login accepted");
-        self.identity = Some(identity);
-        self.awaited = Awaited::TuneOk;
-        self.tune(around.settings, batch);
-    }
-
-    fn refuse_later(&mut self, why: &str, around: &Surroundings<'_>, now: Millis) {
-        self.log_refusal(around, why);
-        around
-            .broker
-            .login_attempts()
-            .count(LoginProtocol::Amqp, false);
-        let at = around.failures().failed(around.peer.ip(), now);
-        self.awaited = Awaited::Refusal(at);
-    }
-
-    fn log_refusal(&self, around: &Surroundings<'_>, why: &str) {
-        let (user, mechanism) = (&*self.agreed.user, self.mechanism);
-        tracing::warn!(target: "audit", peer = %around.peer, user, mechanism, "login refused: {why}");
-    }
-
-    /// The time has come to tell the client that it is refused.
-    pub fn handle_refusal_time(&mut self, around: &Surroundings<'_>) -> Failed {
-        self.give_up(around.broker, around.peer.ip());
-        self.refuse(self.mechanism)
-    }
-
-    /// The connection ends before the client was told: its refusal no longer counts as held back.
-    pub fn give_up(&mut self, broker: &Broker, peer: IpAddr) {
-        if matches!(self.awaited, Awaited::Refusal(_)) {
-            self.awaited = Awaited::StartOk;
-            broker.login_failures().released(peer);
-        }
-    }
-
     fn out_of_order(&self, id: (u16, u16)) -> Exception {
         let state = match self.awaited {
             Awaited::StartOk | Awaited::Answer | Awaited::Refusal(_) => "starting",
@@ -388,14 +230,6 @@ impl Handshake {
         };
         let text = format!("unexpected method in connection state {state}");
         Exception::channel_error(&text, id)
-    }
-
-    fn refuse(&self, mechanism: &str) -> Failed {
-        if self.agreed.client.authentication_failure_close {
-            Failed::Exception(Exception::login_refused(mechanism, (0, 0)))
-        } else {
-            Failed::Silently
-        }
     }
 
     fn tune(&self, settings: &Settings, batch: &mut Batch) {
@@ -423,58 +257,6 @@ impl Handshake {
         self.agreed.heartbeat = method.heartbeat;
         Ok(())
     }
-
-    fn open(&mut self, name: &str, around: &Surroundings<'_>) -> Result<(), Exception> {
-        let broker = around.broker;
-        let Some(vhost) = broker.vhost(name) else {
-            let text = format!("vhost {name} not found");
-            return Err(Exception::not_allowed(&text, OPEN));
-        };
-        let Some(identity) = self.identity.clone() else {
-            return Err(self.out_of_order(OPEN));
-        };
-        let limit = around.settings.connection_max;
-        let place = broker.admit(identity.name(), &vhost.name, limit);
-        let place = place.map_err(|error| self.vhost_refused(name, &error, around))?;
-        self.opening = Some(Box::new(Opened {
-            agreed: self.agreed.clone(),
-            mechanism: self.mechanism,
-            access: broker.access_of(&identity, &vhost.name),
-            vhost,
-            place,
-            identity,
-        }));
-        Ok(())
-    }
-
-    /// Opens the vhost if that is permitted, or has it asked for.
-    fn check_vhost(
-        &mut self,
-        around: &Surroundings<'_>,
-        batch: &mut Batch,
-    ) -> Result<Option<Opened>, Exception> {
-        let Some(opening) = self.opening.take() else {
-            return Ok(None);
-        };
-        let Err(error) = opening.access.check_vhost(Some(around.peer.ip())) else {
-            opening.access.forget_answers();
-            send(AMQPMethod::OpenOk(connection::OpenOk {}), batch);
-            return Ok(Some(*opening));
-        };
-        let Some(inquiry) = opening.access.take_inquiry() else {
-            return Err(self.vhost_refused(&opening.vhost.name, &error, around));
-        };
-        self.inquiry = Some(Inquiry::Permission(inquiry));
-        self.awaited = Awaited::Answer;
-        self.opening = Some(opening);
-        Ok(None)
-    }
-
-    fn vhost_refused(&self, vhost: &str, error: &Error, around: &Surroundings<'_>) -> Exception {
-        let (peer, user) = (around.peer, &*self.agreed.user);
-        tracing::warn!(target: "audit", %peer, user, vhost, "vhost refused: {error}");
-        Exception::of(error, OPEN)
-    }
 }
 
 /// Writes a method of class `connection`.
@@ -501,56 +283,9 @@ fn check_negotiated(field: &str, client: u64, min: u64, server: u64) -> Result<(
     Err(Exception::not_allowed(&text, TUNE))
 }
 
-fn capabilities(properties: &FieldTable) -> ClientCapabilities {
-    let Some(AMQPValue::FieldTable(table)) = properties.inner().get("capabilities") else {
-        return ClientCapabilities::default();
-    };
-    let has = |name: &str| matches!(table.inner().get(name), Some(AMQPValue::Boolean(true)));
-    ClientCapabilities {
-        authentication_failure_close: has("authentication_failure_close"),
-        consumer_cancel_notify: has("consumer_cancel_notify"),
-        connection_blocked: has("connection.blocked"),
-    }
-}
-
-/// A table that was parsed can be encoded again.
-fn encoded(table: &FieldTable) -> Box<[u8]> {
-    let mut bytes = Vec::new();
-    match encode_table(table, &mut bytes) {
-        Ok(_) => bytes.into(),
-        Err(_) => Box::default(),
-    }
-}
-
-/// SASL PLAIN (RFC 4616): authorization identity, user and password with zero bytes between them.
-fn plain(response: &[u8]) -> Option<(String, Vec<u8>)> {
-    let mut parts = response.splitn(3, |&byte| byte == 0);
-    let (_, user, password) = (parts.next()?, parts.next()?, parts.next()?);
-    let user = String::from_utf8(user.to_vec()).ok()?;
-    Some((user, password.to_vec()))
-}
-
-/// RabbitMQ's AMQPLAIN: a field table without its length.
-fn amqplain(response: &[u8]) -> Option<(String, Vec<u8>)> {
-    let table = parse_table(response).ok()?;
-    let text = |name: &str| match table.inner().get(name) {
-        Some(AMQPValue::LongString(text)) => Some(text.as_bytes().to_vec()),
-        _ => None,
-    };
-    let user = String::from_utf8(text("LOGIN")?).ok()?;
-    Some((user, text("PASSWORD")?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_response_has_user_and_password_behind_zero_bytes() {
-        let expected = Some(("guest".to_owned(), b"se\0cret".to_vec()));
-        assert_eq!(plain(b"\0guest\0se\0cret"), expected);
-        assert_eq!(plain(b"guest"), None);
-    }
 
     #[test]
     fn negotiated_value_outside_the_limits_is_refused_with_rabbitmqs_text() {

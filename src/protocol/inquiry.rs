@@ -5,11 +5,11 @@
 //! the connection is taken; what it has to deliver goes on. A frame that was refused only because nobody knew the answer
 //! yet is not carried out, and comes again once there is one.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use amqp_codec::protocol::connection;
 use broker_core::{
-    authentication::{Credentials, Identity, NotRenewed, Refusal},
+    authentication::{Credentials, Identity, NotRenewed, Verdict},
     broker::Broker,
     outbox::SubscriptionKey,
     permissions::{self, Access, Answered, Operation, Resource},
@@ -28,6 +28,8 @@ use super::{
 pub enum Inquiry {
     /// Who is there?
     Login {
+        /// Where the client is.
+        peer: IpAddr,
         /// Who says to be there.
         user: Arc<str>,
         /// The password or token; `None` if a certificate has said it.
@@ -48,7 +50,7 @@ pub enum Inquiry {
 #[derive(Debug)]
 pub enum Finding {
     /// This is who is there, or why not.
-    Login(Result<Arc<Identity>, Refusal>),
+    Login(Verdict),
     /// What was said.
     Permission(Answered),
     /// What the new secret gives.
@@ -59,14 +61,18 @@ pub enum Finding {
 
 impl Inquiry {
     /// Asks. May wait for others, or take some tens of milliseconds of work.
-    pub fn ask(self, broker: &Broker) -> Finding {
+    pub fn ask(self, broker: &Broker, clock: impl Fn() -> Millis) -> Finding {
         match self {
-            Self::Login { user, password } => {
+            Self::Login {
+                peer,
+                user,
+                password,
+            } => {
                 let credentials = Credentials {
                     user: &user,
                     password: password.as_ref().map(Secret::bytes),
                 };
-                Finding::Login(broker.log_in(&credentials))
+                Finding::Login(broker.log_in_from(peer, &credentials, clock))
             }
             Self::Permission(inquiry) => Finding::Permission(inquiry.ask()),
             Self::Renewal { identity, secret } => {

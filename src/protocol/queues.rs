@@ -166,6 +166,7 @@ impl Channel {
             .vhost
             .delete_queue(&name, session.id, conditions, &mut batch.work);
         let (count, ticket) = deleted.map_err(|error| Exception::of(&error, id))?;
+        session.log_deletion("queue", &name);
         session.disown(&name);
         session.await_definitions(ticket);
         let answer = AMQPMethod::DeleteOk(queue::DeleteOk {

@@ -9,6 +9,8 @@
     reason = "a failed step is a failed test, and its panic is the report"
 )]
 
+mod audit;
+mod guesses;
 mod half_open;
 mod imported;
 mod logins;

@@ -1,15 +1,22 @@
 //! A service that knows users (`auth_http`), asked over real sockets.
 
 use std::{
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
+use serde_json::json;
+
 use crate::{
+    leveret_only,
     served::Served,
     support::{
-        Login, PATIENCE, Peer, basic, connection, exchange, handshake::plain, peer::method_bytes,
-        queue,
+        Broker, Login, PATIENCE, Peer, basic, connection, exchange, handshake::plain, http::Http,
+        peer::method_bytes, queue,
     },
     web::{self, Answer, Request},
 };
@@ -46,6 +53,26 @@ fn scene_with(
     further: &[(&str, &str)],
     decide: impl Fn(&Request) -> Answer + Send + Sync + 'static,
 ) -> (Served, Asked) {
+    let (options, asked) = service(further, decide);
+    (Served::start_configured(options), asked)
+}
+
+/// The program, asking such a service.
+fn program(
+    further: &[(&str, &str)],
+    decide: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> (Broker, Asked) {
+    let (options, asked) = service(further, decide);
+    let options = options.iter();
+    let options: Vec<_> = options.map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    (Broker::start_with_options(&options), asked)
+}
+
+/// A service, and the options with which a broker asks it.
+fn service(
+    further: &[(&str, &str)],
+    decide: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> (Vec<(String, String)>, Asked) {
     let asked = Asked::default();
     let log = Arc::clone(&asked);
     let address = web::serve(move |request| {
@@ -59,7 +86,7 @@ fn scene_with(
     }
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     options.extend(further.iter().map(owned));
-    (Served::start_configured(options), asked)
+    (options, asked)
 }
 
 fn log_in(served: &Served, user: &str, password: &str) -> Peer {
@@ -193,6 +220,28 @@ fn without_a_cache_a_publisher_is_asked_for_again_and_again() {
 }
 
 #[test]
+fn an_answer_counts_for_one_update_of_the_secret_only() {
+    let closed = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&closed);
+    let no_cache = ("LEVERET_AUTH_CACHE_TTL_SECONDS", "0");
+    let (served, _) = scene_with(&[no_cache], move |request| match request.path.as_str() {
+        "/auth/vhost" if asks.load(Ordering::SeqCst) => (200, "deny".to_owned()),
+        _ => decide(request),
+    });
+    let mut peer = ann(&served);
+    let update = || connection::UpdateSecret {
+        new_secret: "whatever".into(),
+        reason: "a test".into(),
+    };
+    peer.call::<_, connection::UpdateSecretOk>(0, update());
+    // Nothing comes in between on any channel.
+    closed.store(true, Ordering::SeqCst);
+    peer.send(0, update());
+    let text = "NOT_ALLOWED - access to vhost '/' refused for user 'ann'";
+    peer.expect_connection_close::<connection::UpdateSecret>(530, text);
+}
+
+#[test]
 fn others_go_on_while_somebody_waits_for_the_service() {
     let (answer, answers) = mpsc::channel::<()>();
     let answers = Mutex::new(answers);
@@ -318,4 +367,66 @@ fn a_service_that_is_not_there_lets_nobody_in() {
     let nowhere = ("LEVERET_AUTH_HTTP_USER_PATH", "http://127.0.0.1:1/user");
     let (served, _) = scene(&[nowhere]);
     log_in(&served, "ann", "right").expect_close_with_code(403);
+}
+
+#[test]
+fn the_service_decides_on_what_its_users_do_over_http_too() {
+    leveret_only!("the service is configured");
+    let (broker, asked) = program(&[], |request| match request.field("permission").as_str() {
+        "write" if request.field("name") == "amq.fanout" => (200, "deny".to_owned()),
+        _ => decide(request),
+    });
+    let tagged = Http::user(&broker, "tagged", "x");
+    let refused = |method: &str, path: &str, body| {
+        let answer = tagged.send(method, path, Some(body));
+        assert_eq!(answer.status, 401, "{path}: {answer:?}");
+    };
+    tagged.done("PUT", "/api/queues/%2F/mine", Some(json!({})));
+    refused("PUT", "/api/queues/%2F/secret", json!({}));
+    // Bindings: the source's topic has to be readable.
+    let bindings = "/api/bindings/%2F/e/amq.topic/q/mine";
+    tagged.done("POST", bindings, Some(json!({ "routing_key": "public.#" })));
+    refused("POST", bindings, json!({ "routing_key": "private.#" }));
+    refused("POST", "/api/bindings/%2F/e/secret/q/mine", json!({}));
+    // Publishing.
+    let publish = |exchange: &str| format!("/api/exchanges/%2F/{exchange}/publish");
+    let message = |key: &str| {
+        json!({
+            "routing_key": key, "payload": "x", "payload_encoding": "string", "properties": {},
+        })
+    };
+    let routed = tagged.post(&publish("amq.topic"), message("public.x"));
+    assert_eq!(routed, json!({ "routed": true }));
+    refused("POST", &publish("amq.topic"), message("private.x"));
+    refused("POST", &publish("amq.fanout"), message("x"));
+    let asked = asked.lock().unwrap();
+    let tags = asked.iter().filter(|it| it.path != "/auth/user");
+    for question in tags {
+        assert_eq!(question.field("tags"), "administrator management");
+    }
+}
+
+#[test]
+fn no_log_line_holds_a_password_whatever_is_logged() {
+    leveret_only!("its log is read");
+    for method in ["get", "post"] {
+        let further = [
+            ("LEVERET_AUTH_HTTP_HTTP_METHOD", method),
+            ("LEVERET_LOG_LEVEL", "trace"),
+        ];
+        let (broker, asked) = program(&further, |_| (200, "allow".to_owned()));
+        let secret = "hush-hush";
+        let login = Login {
+            response: plain("ann", secret),
+            ..Login::default()
+        };
+        Peer::tcp_to(broker.amqp_address()).opened(&login).close();
+        assert_eq!(asked.lock().unwrap()[0].field("password"), secret);
+        broker.await_line("the end", |line| line.contains("connection ended"));
+        let log = broker.log();
+        // Nor where the lines show sixteen bytes each.
+        let wanted = |line: &&String| line.contains(secret) || line.contains("hush");
+        let shown: Vec<_> = log.iter().filter(wanted).collect();
+        assert!(shown.is_empty(), "{shown:?}");
+    }
 }

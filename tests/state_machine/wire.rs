@@ -158,7 +158,8 @@ impl Wire {
         progress |= self.poll_outbox(batch);
         progress |= self.poll_input(batch);
         if let Some(inquiry) = self.machine.poll_inquiry() {
-            let finding = inquiry.ask(self.machine.broker());
+            let now = batch.now;
+            let finding = inquiry.ask(self.machine.broker(), || now);
             self.machine.handle_finding(finding, batch);
             progress = true;
         }

@@ -10,6 +10,7 @@
 
 mod chain;
 mod identity;
+mod verdict;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -17,6 +18,7 @@ pub(crate) use self::identity::Authority;
 pub use self::{
     chain::{Chain, Source, Step},
     identity::{Identity, NotRenewed},
+    verdict::Verdict,
 };
 use crate::permissions::Authoriser;
 

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 pub use self::{
     accounts::{MAX_USER_TAGS, NewPassword},
     attempts::{Attempts, LoginAttempts, LoginProtocol},
-    failures::{LoginFailures, network_of},
+    failures::{Asking, LoginFailures, network_of},
     first_start::FirstStart,
     password::{ARGON2ID, SHA_256, SHA_512, check_hash, hash_password, hash_public_password},
 };

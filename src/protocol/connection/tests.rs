@@ -3,8 +3,11 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use amqp_codec::{
-    AMQPValue, FieldTable, Properties,
-    protocol::{basic, channel},
+    AMQPClass, AMQPValue, FieldTable, Properties, encode,
+    protocol::{
+        basic, channel,
+        connection::{self, AMQPMethod},
+    },
 };
 use broker_core::{
     authentication::Chain,

@@ -146,7 +146,7 @@ fn renew(scene: &mut Scene, secret: &str) {
     scene.send(0, AMQPClass::Connection(AMQPMethod::UpdateSecret(update)));
     assert!(!scene.machine.reads());
     let inquiry = scene.machine.poll_inquiry().expect("something to ask");
-    let finding = inquiry.ask(scene.machine.broker());
+    let finding = inquiry.ask(scene.machine.broker(), || 0);
     scene.machine.handle_finding(finding, &mut scene.batch);
 }
 

@@ -1,0 +1,84 @@
+//! How a connection ends: by its client, by an exception, or because its socket is gone.
+
+use amqp_codec::{
+    AMQPClass, FrameKind, Method, parse_frame, parse_method,
+    protocol::connection::{self, AMQPMethod},
+};
+use broker_core::queue::Millis;
+
+use super::{Connection, Phase};
+use crate::protocol::{
+    batch::Batch,
+    exception::{Exception, Reply},
+    handshake,
+};
+
+/// Milliseconds that a client has to answer `connection.close`.
+const CLOSING_TIMEOUT: Millis = 5_000;
+
+impl Connection {
+    /// Swallows everything until the client has heard that the connection is closed.
+    pub(super) fn handle_closing(&mut self, input: &[u8]) -> usize {
+        let (frame, length) = match parse_frame(input, self.settings.frame_max as usize) {
+            Ok(Some(found)) => found,
+            Ok(None) => return 0,
+            // In step with the client no more, perhaps since before: nothing of it is kept.
+            Err(_) => return input.len(),
+        };
+        if frame.kind == FrameKind::Method
+            && frame.channel == 0
+            && let Ok(Method::Other(AMQPClass::Connection(method))) = parse_method(frame.payload)
+            && matches!(method, AMQPMethod::CloseOk(_) | AMQPMethod::Close(_))
+        {
+            self.phase = Phase::Closed;
+        }
+        length
+    }
+
+    /// The client wants to close: everything ends before the answer.
+    pub(super) fn close(&mut self, batch: &mut Batch) {
+        if let Phase::Running(running) = &mut self.phase {
+            running.end_run(batch);
+        }
+        self.terminate(batch);
+        handshake::send(AMQPMethod::CloseOk(connection::CloseOk {}), batch);
+        self.phase = Phase::Closed;
+    }
+
+    /// Ends the connection by an exception.
+    pub(super) fn fail(&mut self, exception: Exception, batch: &mut Batch) {
+        let (Exception::Connection(reply) | Exception::Channel(reply)) = exception;
+        tracing::warn!(peer = %self.peer, "connection closed: {}", reply.text);
+        self.terminate(batch);
+        self.send_close(&reply, batch);
+    }
+
+    fn send_close(&mut self, reply: &Reply, batch: &mut Batch) {
+        let (class_id, method_id) = reply.method;
+        let reply_text = amqp_codec::ShortString::try_new(reply.text.as_str());
+        let close = AMQPMethod::Close(connection::Close {
+            reply_code: reply.code,
+            reply_text: reply_text.unwrap_or_default(),
+            class_id,
+            method_id,
+        });
+        handshake::send(close, batch);
+        self.phase = Phase::Closing {
+            until: batch.now + CLOSING_TIMEOUT,
+        };
+    }
+
+    /// Gives back everything that the connection holds. To be called when its socket is gone.
+    pub fn terminate(&mut self, batch: &mut Batch) {
+        if let Phase::Running(running) = &mut self.phase {
+            running.terminate(batch);
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// The client is given up on.
+    pub(super) fn abandon(&mut self) {
+        self.phase = Phase::Closed;
+        self.abandoned = true;
+    }
+}
