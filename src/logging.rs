@@ -9,8 +9,9 @@ use std::{
 use management_api::EventLog;
 use parking_lot::Mutex;
 use toml::Value;
+use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, fmt, layer::SubscriberExt as _, reload,
+    EnvFilter, Layer as _, Registry, filter::filter_fn, fmt, layer::SubscriberExt as _, reload,
     util::SubscriberInitExt as _,
 };
 
@@ -52,6 +53,7 @@ pub fn start(log: &Log) -> Logs {
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .with(recorder::layer(Arc::clone(&events)))
+        .with(filter_fn(is_public))
         .init();
     let level = Arc::new(LogLevel {
         current: Mutex::new(log.level.clone()),
@@ -76,6 +78,12 @@ impl management_api::LogLevel for LogLevel {
         *current = level.to_owned();
         Ok(())
     }
+}
+
+/// Whether lines of this kind hold no secrets, whatever the filter says. The client of the service that checks logins
+/// traces every byte that it sends, passwords included.
+fn is_public(line: &Metadata<'_>) -> bool {
+    *line.level() < Level::TRACE || !line.target().starts_with("ureq")
 }
 
 /// Colours are for terminals, and for people who have not declined them (<https://no-color.org>).

@@ -86,6 +86,26 @@ fn reply(
     })
 }
 
+/// Checks an address that is configured. A password in it would be shown wherever the address is.
+///
+/// # Errors
+/// It is none, or holds a user or password.
+pub(crate) fn check_address(option: &'static str, address: &str) -> Result<(), Error> {
+    let wrong = |problem: &str| Error::Option {
+        option,
+        problem: problem.to_owned(),
+    };
+    let schemes = ["http://", "https://"];
+    let rest = schemes.iter().find_map(|it| address.strip_prefix(it));
+    let rest =
+        rest.ok_or_else(|| wrong("must be the address of a service, http:// or https://"))?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match host.contains('@') {
+        true => Err(wrong("must not hold a user or password")),
+        false => Ok(()),
+    }
+}
+
 fn certificates(path: &str) -> Result<Vec<Certificate<'static>>, Error> {
     let wrong = |problem: String| Error::File {
         path: path.to_owned(),
@@ -99,4 +119,26 @@ fn certificates(path: &str) -> Result<Vec<Certificate<'static>>, Error> {
     }
     let certificates = read.iter().map(|der| Certificate::from_der(der).to_owned());
     Ok(certificates.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_scheme_and_no_password() {
+        let check = |address| check_address("x", address).map_err(|error| error.to_string());
+        for good in ["http://a/b", "https://a:1", "http://a/b@c", "http://a?b@c"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for wrong in ["", "a", "ftp://a"] {
+            assert!(check(wrong).unwrap_err().contains("http://"), "{wrong}");
+        }
+        for secret in ["http://u:secret@a/b", "https://u@a", "http://u:@a?x"] {
+            assert_eq!(
+                check(secret).unwrap_err(),
+                "x must not hold a user or password"
+            );
+        }
+    }
 }

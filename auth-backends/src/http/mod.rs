@@ -22,7 +22,11 @@ use ring::{
 };
 
 pub use crate::client::ClientOptions;
-use crate::{Error, cache::Cache, client::Client};
+use crate::{
+    Error,
+    cache::Cache,
+    client::{Client, check_address},
+};
 
 /// How the service is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +94,7 @@ impl HttpBackend {
             ("auth_http.topic_path", &options.topic_path),
         ];
         for (option, path) in paths {
-            if !path.starts_with("http://") && !path.starts_with("https://") {
-                let problem = "must be the address of a service, http:// or https://".to_owned();
-                return Err(Error::Option { option, problem });
-            }
+            check_address(option, path)?;
         }
         let mut secret = [0; 32];
         let random = SystemRandom::new().fill(&mut secret);

@@ -138,9 +138,9 @@ impl Bearer {
             Invalid::Wrong(_) => NotRenewed::Refused(invalid.reason()),
         };
         let unchecked = backend.read_token(token).map_err(refused)?;
-        let key = backend.keys.find(&unchecked.key);
-        let key = key.map_err(|problem| refused(Invalid::Wrong(problem)))?;
-        let claims = backend.verify(&unchecked, &key).map_err(refused)?;
+        let keys = backend.keys.find(&unchecked.key);
+        let keys = keys.map_err(|problem| refused(Invalid::Wrong(problem)))?;
+        let claims = backend.verify(&unchecked, &keys).map_err(refused)?;
         claims::check_beginning(&claims, &backend.options, unix_time()).map_err(refused)?;
         let bearer = backend.bearer(claims).map_err(refused)?;
         match bearer.name == self.name {
@@ -183,7 +183,8 @@ impl Authoriser for Bearer {
 }
 
 /// A scope with `{vhost}` and `{claim}` put in (RabbitMQ: `parse_scope`). What stands in braces is a name without dots
-/// and stars; a brace that is not closed spoils the scope.
+/// and stars; a brace that is not closed spoils the scope. A value stands for itself: a claim that a user can choose must
+/// not bring stars or further parts.
 fn expanded(scope: &str, claims: &Claims, vhost: &str, syntax: PatternSyntax) -> String {
     let mut out = String::with_capacity(scope.len());
     let mut rest = scope;
@@ -200,10 +201,7 @@ fn expanded(scope: &str, claims: &Claims, vhost: &str, syntax: PatternSyntax) ->
             "vhost" => vhost,
             name => claims.get(name).and_then(Value::as_str).unwrap_or(name),
         };
-        match syntax {
-            PatternSyntax::Wildcard => out.push_str(value),
-            PatternSyntax::Regex => out.push_str(&pattern::escaped(value)),
-        }
+        out.push_str(&pattern::literal(syntax, value));
         rest = after;
     }
     out.push_str(rest);
@@ -243,12 +241,39 @@ mod tests {
         let claims = json!({ "sub": "a.b", "number": 1 });
         let claims = claims.as_object().unwrap();
         let with = |scope| expanded(scope, claims, "/v", PatternSyntax::Wildcard);
-        assert_eq!(with("read:{vhost}/{sub}-*"), "read:/v/a.b-*");
+        assert_eq!(with("read:{vhost}/{sub}-*"), "read:%2Fv/a.b-*");
         assert_eq!(with("read:{number}/{none}"), "read:number/none");
         assert_eq!(with("read:a/b"), "read:a/b");
         assert_eq!(with("read:{vhost/b"), "");
         assert_eq!(with("read:{a.b}/b"), "");
-        let escaped = expanded("read:x/{sub}", claims, "/v", PatternSyntax::Regex);
-        assert_eq!(escaped, r"read:x/a\.b");
+        let escaped = expanded("read:{vhost}/{sub}", claims, "/v", PatternSyntax::Regex);
+        assert_eq!(escaped, r"read:\x2Fv/a\.b");
+    }
+
+    #[test]
+    fn what_is_put_in_stands_for_itself() {
+        for syntax in [PatternSyntax::Wildcard, PatternSyntax::Regex] {
+            for value in [
+                "*", "a/b", "100%", "a+b", "x:y", "%2A", "a b", "/", ".*", "(a",
+            ] {
+                let claims = json!({ "sub": value });
+                let claims = claims.as_object().unwrap();
+                let allows = |vhost: &str, name: &str| {
+                    let scope = expanded("read:{vhost}/{sub}", claims, vhost, syntax);
+                    let about = About::Resource {
+                        kind: "queue",
+                        name: name.to_owned(),
+                        operation: Operation::Read,
+                    };
+                    let vhost = vhost.into();
+                    let question = Question { vhost, about };
+                    Permission::parse(&scope).is_some_and(|it| it.allows(&question, syntax))
+                };
+                for vhost in ["/", "*", "v"] {
+                    assert!(allows(vhost, value), "{value} in {vhost}");
+                    assert!(!allows(vhost, "another"), "{value} in {vhost}");
+                }
+            }
+        }
     }
 }

@@ -50,7 +50,12 @@ pub(super) fn check_expiry(claims: &Claims, options: &Options, now: u64) -> Resu
 
 /// Whether it is good already (RFC 7519, 4.1.5). RabbitMQ does not look.
 pub(super) fn check_beginning(claims: &Claims, options: &Options, now: u64) -> Result<(), Invalid> {
-    let beginning = claims.get("nbf").and_then(seconds).unwrap_or(0);
+    let Some(said) = claims.get("nbf") else {
+        return Ok(());
+    };
+    let beginning = seconds(said).ok_or_else(|| {
+        Invalid::wrong("Provided JWT token has an invalid nbf claim: value is not a number")
+    })?;
     if beginning <= now.saturating_add(options.leeway) {
         return Ok(());
     }
@@ -138,13 +143,17 @@ mod tests {
     #[test]
     fn a_token_is_not_good_before_it_says_so() {
         let mut options = options();
-        let check = |nbf: u64, options: &Options| {
+        let check = |nbf: Value, options: &Options| {
             check_beginning(&claims(json!({ "nbf": nbf })), options, 100).is_ok()
         };
-        assert!(check(100, &options));
-        assert!(!check(101, &options));
+        assert!(check(json!(100), &options));
+        assert!(!check(json!(101), &options));
         options.leeway = 1;
-        assert!(check(101, &options));
+        assert!(check(json!(101), &options));
+        for wrong in [json!("1"), json!("tomorrow"), Value::Null, json!([1])] {
+            assert!(!check(wrong, &options));
+        }
+        assert!(check_beginning(&claims(json!({})), &options, 100).is_ok());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! They are remembered. A token that names another key makes the broker look again, for issuers change their keys; but
 //! when that has brought nothing new it does not look for a while, so that tokens that somebody has made up do not make
-//! it ask again and again.
+//! it ask again and again. While nobody answers, or somebody is looking just now, those that were known stay good: users
+//! with good tokens do not wait for a server that is down.
 
 use std::{
     collections::HashMap,
@@ -15,7 +16,7 @@ use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{Jwk, JwkSet, PublicKeyUse},
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 
 use super::options::{KeySource, Options};
@@ -41,6 +42,9 @@ pub(super) struct Key {
     pub(super) algorithm: Option<Algorithm>,
 }
 
+/// The keys of one name. Mostly it is one; those without name may be several.
+pub(super) type Named = Arc<[Key]>;
+
 /// The keys that are known.
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -53,9 +57,10 @@ pub(super) struct Keys {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By name; one without has the empty one.
-    keys: HashMap<String, Arc<Key>>,
+    /// By name; those without have the empty one.
+    keys: HashMap<String, Named>,
     read_at: Option<Instant>,
+    /// When the last search ended that has not brought what was looked for.
     nothing_new_at: Option<Instant>,
 }
 
@@ -81,59 +86,71 @@ impl Keys {
         Ok(keys)
     }
 
-    /// The key of this name, if it is known.
-    pub(super) fn known(&self, name: &str) -> Option<Arc<Key>> {
+    /// The keys of this name, if they are known.
+    pub(super) fn known(&self, name: &str) -> Option<Named> {
         self.known_at(name, Instant::now())
     }
 
-    fn known_at(&self, name: &str, now: Instant) -> Option<Arc<Key>> {
-        let good_for = match self.source {
-            KeySource::File(_) => FILE_GOOD_FOR,
-            _ => GOOD_FOR,
-        };
+    fn known_at(&self, name: &str, now: Instant) -> Option<Named> {
         let known = self.known.lock();
-        let good = known.read_at.is_some_and(|at| now < at + good_for);
+        let read = |good_for| known.read_at.is_some_and(|at| now < at + good_for);
+        let good = match self.source {
+            KeySource::File(_) => read(FILE_GOOD_FOR),
+            // After a search in vain there is nothing better for a while.
+            _ => read(GOOD_FOR) || !known.may_look(now),
+        };
         good.then(|| known.keys.get(name).cloned()).flatten()
     }
 
-    /// The key of this name. Waits for whoever has to be asked.
-    pub(super) fn find(&self, name: &str) -> Result<Arc<Key>, String> {
+    /// The keys of this name. Waits for whoever has to be asked.
+    pub(super) fn find(&self, name: &str) -> Result<Named, String> {
         self.find_at(name, Instant::now())
     }
 
-    fn find_at(&self, name: &str, now: Instant) -> Result<Arc<Key>, String> {
-        let _turn = self.looking.lock();
-        if let Some(key) = self.known_at(name, now) {
-            return Ok(key);
+    fn find_at(&self, name: &str, now: Instant) -> Result<Named, String> {
+        let Some(_turn) = self.turn_to_look(name) else {
+            return self.kept(name);
+        };
+        if let Some(keys) = self.known_at(name, now) {
+            return Ok(keys);
         }
-        if self.may_look(now) {
+        if self.known.lock().may_look(now) {
+            let begun = Instant::now();
             match self.read() {
                 Ok(keys) => self.replace(keys, name, now),
                 Err(error) => {
                     tracing::error!("cannot read the keys of tokens: {error}");
-                    self.known.lock().nothing_new_at = Some(now);
+                    let ended = now + begun.elapsed();
+                    self.known.lock().nothing_new_at = Some(ended);
                 }
             }
         }
-        // Those that are too old are better than none, while nobody gives newer ones.
-        let known = self.known.lock();
-        let key = known.keys.get(name).cloned();
-        key.ok_or_else(|| "key_not_found".to_owned())
+        self.kept(name)
     }
 
-    fn may_look(&self, now: Instant) -> bool {
-        let known = self.known.lock();
-        known.nothing_new_at.is_none_or(|at| now >= at + PAUSE)
+    /// Waits until nobody else looks; `None` if these keys are known from before, so that they need not be waited for.
+    fn turn_to_look(&self, name: &str) -> Option<MutexGuard<'_, ()>> {
+        let at_hand = !matches!(self.source, KeySource::File(_)) && self.kept(name).is_ok();
+        match at_hand {
+            true => self.looking.try_lock(),
+            false => Some(self.looking.lock()),
+        }
     }
 
-    fn replace(&self, keys: HashMap<String, Arc<Key>>, wanted: &str, now: Instant) {
+    /// Those that are too old are better than none, while nobody gives newer ones.
+    fn kept(&self, name: &str) -> Result<Named, String> {
+        let keys = self.known.lock().keys.get(name).cloned();
+        keys.ok_or_else(|| "key_not_found".to_owned())
+    }
+
+    fn replace(&self, keys: HashMap<String, Named>, wanted: &str, now: Instant) {
         let mut known = self.known.lock();
         known.nothing_new_at = (!keys.contains_key(wanted)).then_some(now);
         known.keys = keys;
         known.read_at = Some(now);
     }
 
-    fn read(&self) -> Result<HashMap<String, Arc<Key>>, Error> {
+    fn read(&self) -> Result<HashMap<String, Named>, Error> {
         let (place, text) = match &self.source {
             KeySource::File(path) => {
                 let text = fs::read_to_string(path).map_err(|error| Error::File {
@@ -174,18 +191,27 @@ impl Keys {
     }
 }
 
-fn parse(text: &str) -> Result<HashMap<String, Arc<Key>>, String> {
+impl Known {
+    fn may_look(&self, now: Instant) -> bool {
+        self.nothing_new_at.is_none_or(|at| now >= at + PAUSE)
+    }
+}
+
+fn parse(text: &str) -> Result<HashMap<String, Named>, String> {
     let set: JwkSet =
         serde_json::from_str(text).map_err(|error| format!("is no set of keys: {error}"))?;
-    let usable = set.keys.iter().filter_map(|jwk| {
-        let name = jwk.common.key_id.clone().unwrap_or_default();
-        Some((name, Arc::new(key(jwk)?)))
-    });
-    let keys: HashMap<_, _> = usable.collect();
-    match keys.is_empty() {
-        true => Err("holds no key that could sign a token".to_owned()),
-        false => Ok(keys),
+    let mut named: HashMap<String, Vec<Key>> = HashMap::new();
+    for jwk in &set.keys {
+        if let Some(key) = key(jwk) {
+            let name = jwk.common.key_id.clone().unwrap_or_default();
+            named.entry(name).or_default().push(key);
+        }
     }
+    if named.is_empty() {
+        return Err("holds no key that could sign a token".to_owned());
+    }
+    let shared = named.into_iter().map(|(name, keys)| (name, keys.into()));
+    Ok(shared.collect())
 }
 
 fn key(jwk: &Jwk) -> Option<Key> {
@@ -211,6 +237,12 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
         thread,
     };
+
+    /// How long an answer may take.
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// Longer than anything takes here.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     const ED: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"KID","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
@@ -245,7 +277,7 @@ mod tests {
     fn keys(source: KeySource) -> Keys {
         let client = ClientOptions {
             ca_file: String::new(),
-            timeout: Duration::from_secs(5),
+            timeout: TIMEOUT,
         };
         Keys {
             source,
@@ -300,9 +332,51 @@ mod tests {
         *text.lock() = "nonsense".to_owned();
         keys.find_at("one", later).unwrap();
         assert_eq!(count.load(Ordering::SeqCst), 2);
+        // Nobody is asked again for a while, and nobody has to wait.
+        assert!(keys.known_at("one", later + PAUSE / 2).is_some());
         *text.lock() = set("two");
-        assert!(keys.find_at("one", later + PAUSE).is_err());
+        let later = later + PAUSE + PATIENCE;
+        assert!(keys.known_at("one", later).is_none());
+        assert!(keys.find_at("one", later).is_err());
         assert_eq!(count.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn a_server_that_is_down_is_not_waited_for_with_a_key_that_was_known() {
+        // Takes connections and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/keys", silent.local_addr().unwrap());
+        let keys = Arc::new(keys(KeySource::Url(url)));
+        let now = Instant::now();
+        let known = parse(&set("one")).unwrap();
+        keys.replace(known, "one", now);
+        let later = now + GOOD_FOR;
+        assert!(keys.known_at("one", later).is_none());
+        let looking = {
+            let keys = Arc::clone(&keys);
+            thread::spawn(move || keys.find_at("one", later).is_ok())
+        };
+        // Somebody looks.
+        let deadline = Instant::now() + PATIENCE;
+        let (_asked, _) = silent.accept().unwrap();
+        while keys.looking.try_lock().is_some() {
+            assert!(Instant::now() < deadline, "nobody looks");
+        }
+        let begun = Instant::now();
+        for _ in 0..100 {
+            keys.find_at("one", later).unwrap();
+        }
+        assert!(begun.elapsed() < TIMEOUT / 2, "{:?}", begun.elapsed());
+        assert!(looking.join().unwrap());
+        // The pause begins when the search has ended.
+        assert!(keys.known_at("one", later + PAUSE).is_some());
+    }
+
+    #[test]
+    fn keys_without_a_name_are_all_kept() {
+        let without = ED.replace(r#""kid":"KID","#, "");
+        let two = format!(r#"{{"keys":[{without},{without}]}}"#);
+        assert_eq!(parse(&two).unwrap()[""].len(), 2);
     }
 
     #[test]

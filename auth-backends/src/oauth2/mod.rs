@@ -112,15 +112,15 @@ impl OAuth2 {
     }
 
     /// What a token says whose signature is right and that is meant for this broker.
-    fn verify(&self, unchecked: &Unchecked<'_>, key: &Key) -> Result<Claims, Invalid> {
-        let claims = signature::verify(unchecked.token, key)?;
+    fn verify(&self, unchecked: &Unchecked<'_>, keys: &[Key]) -> Result<Claims, Invalid> {
+        let claims = signature::verify(unchecked.token, keys)?;
         claims::check_audience(&claims, &self.options)?;
         claims::check_issuer(&claims, &self.options)?;
         Ok(claims)
     }
 
-    fn admit(&self, unchecked: &Unchecked<'_>, key: &Key) -> Result<Admitted, Invalid> {
-        let claims = self.verify(unchecked, key)?;
+    fn admit(&self, unchecked: &Unchecked<'_>, keys: &[Key]) -> Result<Admitted, Invalid> {
+        let claims = self.verify(unchecked, keys)?;
         let now = unix_time();
         claims::check_expiry(&claims, &self.options, now).map_err(Invalid::Wrong)?;
         claims::check_beginning(&claims, &self.options, now)?;
@@ -148,8 +148,8 @@ impl Backend for OAuth2 {
 
     fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Admitted, Refusal> {
         let unchecked = self.read(credentials)?;
-        let key = self.keys.find(&unchecked.key).map_err(Invalid::Wrong)?;
-        Ok(self.admit(&unchecked, &key)?)
+        let keys = self.keys.find(&unchecked.key).map_err(Invalid::Wrong)?;
+        Ok(self.admit(&unchecked, &keys)?)
     }
 
     fn authenticate_now(&self, credentials: &Credentials<'_>) -> Option<Result<Admitted, Refusal>> {
@@ -157,8 +157,8 @@ impl Backend for OAuth2 {
             Ok(unchecked) => unchecked,
             Err(invalid) => return Some(Err(invalid.into())),
         };
-        let key = self.keys.known(&unchecked.key)?;
-        Some(self.admit(&unchecked, &key).map_err(Refusal::from))
+        let keys = self.keys.known(&unchecked.key)?;
+        Some(self.admit(&unchecked, &keys).map_err(Refusal::from))
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use jsonwebtoken::Algorithm;
 
-use crate::{Error, client::ClientOptions};
+use crate::{
+    Error,
+    client::{ClientOptions, check_address},
+};
 
 /// Where keys come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +78,11 @@ impl Options {
         if self.algorithms.is_empty() {
             return missing("oauth2.algorithms", "must name at least one");
         }
-        Ok(())
+        match &self.keys {
+            KeySource::File(_) => Ok(()),
+            KeySource::Url(url) => check_address("oauth2.jwks_url", url),
+            KeySource::Discovery(issuer) => check_address("oauth2.issuer", issuer),
+        }
     }
 
     /// What stands before permissions in scopes: the prefix, with the broker's name put in.

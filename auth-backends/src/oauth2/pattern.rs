@@ -2,7 +2,7 @@
 //! `rabbit_oauth2_scope`).
 
 use fancy_regex::RegexBuilder;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 
 use super::PatternSyntax;
 
@@ -11,6 +11,14 @@ const LONGEST: usize = 2048;
 
 /// Steps after which a match is given up.
 const MATCH_LIMIT: usize = 10_000;
+
+/// What means something else in scopes with wildcards.
+const SPECIAL: &AsciiSet = &AsciiSet::EMPTY
+    .add(b'*')
+    .add(b'/')
+    .add(b'%')
+    .add(b'+')
+    .add(b':');
 
 /// What regular expressions may not hold: they would match other than all of a name, or not as they look.
 const REJECTED: [&str; 17] = [
@@ -82,9 +90,15 @@ fn regex(name: &str, pattern: &str) -> bool {
     }
 }
 
-/// A text that a regular expression takes as it is.
-pub(super) fn escaped(text: &str) -> String {
-    fancy_regex::escape(text).into_owned()
+/// A text as a part of a scope that stands for nothing but itself.
+pub(super) fn literal(syntax: PatternSyntax, text: &str) -> String {
+    match syntax {
+        PatternSyntax::Wildcard => utf8_percent_encode(text, SPECIAL).to_string(),
+        // What divides a scope into its parts must not stand in one of them.
+        PatternSyntax::Regex => fancy_regex::escape(text)
+            .replace('/', r"\x2F")
+            .replace(':', r"\x3A"),
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +150,7 @@ mod tests {
         for wrong in ["(", "(?i)a", "a(*FAIL)", &*long] {
             assert!(!matches("a", wrong), "{wrong}");
         }
-        let escaped = escaped("a.b");
+        let escaped = literal(PatternSyntax::Regex, "a.b");
         assert!(matches("a.b", &escaped));
         assert!(!matches("axb", &escaped));
     }

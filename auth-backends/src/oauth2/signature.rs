@@ -24,8 +24,19 @@ pub(super) fn install() {
     let _ = PROVIDER.install_default();
 }
 
-/// What a token says whose signature is that of this key.
-pub(super) fn verify(token: &str, key: &Key) -> std::result::Result<Claims, Invalid> {
+/// What a token says whose signature is that of one of these keys.
+pub(super) fn verify(token: &str, keys: &[Key]) -> std::result::Result<Claims, Invalid> {
+    let mut refused = Invalid::wrong("key_not_found");
+    for key in keys {
+        match verify_with(token, key) {
+            Ok(claims) => return Ok(claims),
+            Err(why) => refused = why,
+        }
+    }
+    Err(refused)
+}
+
+fn verify_with(token: &str, key: &Key) -> std::result::Result<Claims, Invalid> {
     let header = jsonwebtoken::decode_header(token);
     let header = header.map_err(|_| Invalid::NotForUs("provided token is invalid".to_owned()))?;
     // RFC 7515, 4.1.11: what is critical and not understood makes the token invalid. Nothing of it is understood here.
