@@ -330,15 +330,9 @@ fn the_http_api_is_served_over_tls_too() {
         ("LEVERET_TLS_CERTIFICATE", &text(&server.certificate)),
         ("LEVERET_TLS_KEY", &text(&server.key)),
     ]);
-    let deadline = Instant::now() + PATIENCE;
-    let line = loop {
-        let mut lines = broker.log().into_iter();
-        if let Some(line) = lines.find(|line| line.contains("HTTP over TLS on ")) {
-            break line;
-        }
-        assert!(Instant::now() < deadline, "it does not listen");
-        std::thread::sleep(Duration::from_millis(5));
-    };
+    let line = broker.await_line("where it listens", |line| {
+        line.contains("HTTP over TLS on ")
+    });
     let (_, address) = line.rsplit_once(' ').unwrap();
     let runtime = Served::start();
     let config = client(&authority.root(), None, &BOTH);

@@ -206,6 +206,24 @@ fn a_connection_ends_with_its_token_and_lives_on_with_a_new_one() {
     renewed.fresh_queue(1, "still");
 }
 
+/// RabbitMQ: `rabbit_access_control:expiry_timestamp` asks those who say what a user may do.
+#[test]
+fn a_login_lasts_as_long_as_whoever_says_what_the_user_may_do_says() {
+    let issuer = Issuer::start();
+    let mut options = issuer.options();
+    let chain = "oauth2:internal,oauth2".to_owned();
+    options.push(("LEVERET_AUTH_BACKENDS".to_owned(), chain));
+    let served = Served::start_configured(options);
+    served.user("ann", [".*"; 3]);
+    let mut ann = connected(&served, &issuer.token_of("ann", 3, EVERYTHING));
+    // Not a user of the broker's own: the token says what he may do.
+    let mut bob = connected(&served, &issuer.token_of("bob", 3, EVERYTHING));
+    bob.expect_close_with_code(320);
+    // Her token is over too; the broker's own permissions are not.
+    ann.round_trip();
+    ann.fresh_queue(1, "still");
+}
+
 #[test]
 fn only_the_same_users_token_renews() {
     let issuer = Issuer::start();
@@ -313,11 +331,10 @@ fn the_program_takes_tokens_from_its_configuration_and_over_http_too() {
     );
     let answer = whoami(&format!("Bearer {token}x"));
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    broker.await_line("her login", |line| {
+        line.contains("login accepted") && line.contains("user=\"ann\"")
+    });
     let log = broker.log().join("\n");
-    assert!(
-        log.contains("login accepted") && log.contains("user=\"ann\""),
-        "{log}"
-    );
     let secret = token.rsplit('.').next().unwrap();
     assert!(!log.contains(secret), "a token in the log");
 }
@@ -363,6 +380,9 @@ fn what_is_wrong_with_the_configuration_is_said_at_once() {
         &[("LEVERET_AUTH_BACKENDS", "ldap")],
         "auth.backends must be a list of internal, oauth2",
     );
+    let secret = ("LEVERET_OAUTH2_JWKS_URL", "https://user:secret@host/keys");
+    let errors = check(&[backend, id, secret]);
+    assert!(errors.contains("must not hold a user or password") && !errors.contains("secret"));
     let http = ("LEVERET_AUTH_BACKENDS", "http");
     says(
         &[http, ("LEVERET_AUTH_HTTP_USER_PATH", "ftp://x")],

@@ -1,10 +1,12 @@
 //! Resource alarms: publishers are held back and told so, everybody else goes on.
 
 use crate::leveret_only;
-use crate::support::{Broker, Login, Peer, connection, durable_queue};
+use crate::support::{Broker, Login, PATIENCE, Peer, connection, durable_queue};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::thread;
+use std::time::Instant;
 
 pub const NO_DISK_IS_ENOUGH: (&str, &str) =
     ("LEVERET_ALARMS_DISK_FREE_LIMIT", "9000000000000000000");
@@ -128,6 +130,12 @@ fn blocked_publishers_go_on_when_the_alarm_ends() {
     }
     publisher.close();
     untold.close();
+    let cleared = |line: &&String| line.contains("disk resource limit alarm cleared: ");
+    let deadline = Instant::now() + PATIENCE;
+    while broker.log().iter().filter(cleared).count() < 2 {
+        assert!(Instant::now() < deadline, "the end of the second alarm");
+        thread::yield_now();
+    }
     let log = broker.log().join("\n");
     assert_eq!(
         log.matches("disk resource limit alarm set: ").count(),

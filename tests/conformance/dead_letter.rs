@@ -554,6 +554,7 @@ fn dead_letters_that_go_nowhere_leave_a_line_each_for_queue_and_reason() {
             peer.reject(1, got.method.delivery_tag, false);
         }
         peer.expect_nothing(1);
+        broker.await_line(line, |it| it.contains(&queue) && it.contains(line));
         let log = broker.log();
         let lines = log.iter().filter(|it| it.contains(&queue));
         assert_eq!(lines.filter(|it| it.contains(line)).count(), 1, "{log:?}");

@@ -392,11 +392,7 @@ fn guest_is_refused_from_another_machine() {
         eprintln!("this machine has no address but the loopback");
         return;
     };
-    let line = broker
-        .log()
-        .into_iter()
-        .find(|line| line.contains("0.0.0.0:"));
-    let line = line.expect("where it listens");
+    let line = broker.await_line("where it listens", |line| line.contains("0.0.0.0:"));
     let (_, port) = line.split_once("0.0.0.0:").expect("just found");
     let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
     let port = digits.parse().expect("a port");

@@ -7,9 +7,8 @@ use crate::leveret_only;
 use crate::support::content::{header_bytes, publish_to};
 use crate::support::peer::{frame_bytes, method_bytes};
 use crate::support::{
-    AMQPProperties, PATIENCE, Peer, basic, channel, connection, durable_queue, foreign_broker,
+    AMQPProperties, Peer, basic, channel, connection, durable_queue, foreign_broker,
 };
-use std::time::Instant;
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -348,17 +347,8 @@ fn the_log_names_the_peer_of_a_malformed_frame() {
     let address = peer.local_address().to_string();
     peer.send_frame(METHOD, 1, b"x", 1);
     peer.expect_close_with_code(501);
-    let deadline = Instant::now() + PATIENCE;
-    let logged = |peer: &Peer| {
-        peer.broker()
-            .log()
-            .iter()
-            .any(|line| line.contains(&address))
-    };
-    while !logged(&peer) {
-        assert!(Instant::now() < deadline, "nothing about {address}");
-        std::thread::yield_now();
-    }
+    peer.broker()
+        .await_line(&address, |line| line.contains(&address));
 }
 
 #[test]

@@ -1,10 +1,6 @@
 //! Real clients over TLS: pika, amqplib and lapin, with passwords and with certificates that the test makes.
 
-use std::{
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Command};
 
 use lapin::{Connection, ConnectionProperties, options::ConfirmSelectOptions, tcp::OwnedTLSConfig};
 
@@ -12,7 +8,7 @@ use crate::{
     client::{declare_exclusive, message_count, publish_confirmed},
     clients::{node, python, run, source},
     leveret_only,
-    support::{Broker, PATIENCE, certificates::Authority},
+    support::{Broker, certificates::Authority},
 };
 
 /// A broker that speaks TLS, and the certificates around it.
@@ -35,15 +31,9 @@ impl Scene {
             ("LEVERET_TLS_CLIENT_CERTIFICATES", "optional"),
             ("LEVERET_TLS_CLIENT_CA", &text(&authority.root())),
         ]);
-        let deadline = Instant::now() + PATIENCE;
-        let line = loop {
-            let mut lines = broker.log().into_iter();
-            if let Some(line) = lines.find(|line| line.contains("AMQP 0-9-1 over TLS on ")) {
-                break line;
-            }
-            assert!(Instant::now() < deadline, "it does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let line = broker.await_line("where it listens", |line| {
+            line.contains("AMQP 0-9-1 over TLS on ")
+        });
         let (_, port) = line.rsplit_once(':').expect("a port");
         let uri = format!("amqps://guest:guest@localhost:{port}/%2f");
         Self {

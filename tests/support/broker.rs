@@ -166,6 +166,24 @@ impl Broker {
         self.process.as_ref().map(Child::id)
     }
 
+    /// The first line of the log that `matches`. What a broker has written comes a moment later.
+    #[track_caller]
+    pub fn await_line(&self, what: &str, matches: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if let Some(line) = log.iter().find(|line| matches(line)) {
+                return line.clone();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "no line in the log: {what}\n{}",
+                log.join("\n")
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Every line the broker has printed since the first start.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("the log").clone()
