@@ -12,7 +12,7 @@ use broker_core::{
 };
 use tokio::task::block_in_place;
 
-use crate::{Error, Node, Shared, login, request::Names};
+use crate::{Error, Node, Shared, audit, login, request::Names};
 
 /// Who sends a request.
 #[derive(Debug, Clone)]
@@ -287,17 +287,12 @@ impl<L: Level> FromRequestParts<Shared> for Authorized<L> {
         let attempts = node.core.login_attempts();
         attempts.count(LoginProtocol::Http, logged_in.is_ok());
         let caller = logged_in?;
+        audit::note_user(&caller.user);
         let scope = Scope::of(parts, node).await?;
         let checked = caller
             .check_management_user()
             .and_then(|()| L::check(&caller, &scope, node));
-        if let Err(error) = checked {
-            if let Error::NotAuthorised(reason) = &error {
-                let (user, peer) = (&caller.user, caller.peer);
-                tracing::warn!(target: "audit", %peer, user = &**user, reason, "HTTP access denied");
-            }
-            return Err(error);
-        }
+        checked?;
         Ok(Self {
             caller,
             scope,

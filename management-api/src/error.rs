@@ -127,8 +127,13 @@ impl From<broker_core::Error> for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!("HTTP API: {}", self.reason());
+        let reason = self.reason();
+        match &self {
+            Self::Internal(_) => tracing::error!("HTTP API: {reason}"),
+            Self::NotAuthorised(_) => {
+                tracing::warn!(target: "audit", reason, "HTTP access denied");
+            }
+            _ => {}
         }
         let reason = match &self {
             Self::BadTerm(parts) => Value::Array(parts.clone()),

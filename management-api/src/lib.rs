@@ -10,6 +10,7 @@
 //! each, with a function `routes` that says where they are. `page.rs` serves the web page and `session.rs` is how it
 //! stays logged in.
 
+mod audit;
 mod bindings;
 mod body;
 mod caller;
@@ -48,6 +49,7 @@ use axum::{
     Router,
     extract::Request,
     http::{Method, StatusCode, Uri, uri::PathAndQuery},
+    middleware::from_fn,
     response::{IntoResponse, Response},
 };
 use tower::{ServiceExt as _, util::MapRequestLayer};
@@ -96,6 +98,7 @@ pub fn router(node: Node) -> Router {
         .merge(prometheus::routes())
         .nest("/api", api)
         .fallback(page::serve)
+        .layer(from_fn(audit::request))
         .with_state(Arc::new(node));
     // Before routes are looked for, and so around all of them.
     let all = tower::Layer::layer(&MapRequestLayer::new(without_trailing_slash), all);

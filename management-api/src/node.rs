@@ -188,8 +188,8 @@ impl Node {
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let node = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || work(&node)).await;
+        let (node, request) = (Arc::clone(self), tracing::Span::current());
+        let done = tokio::task::spawn_blocking(move || request.in_scope(|| work(&node))).await;
         done.map_err(|error| Error::Internal(error.to_string()))
     }
 }

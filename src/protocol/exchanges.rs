@@ -63,7 +63,8 @@ impl Channel {
         let deleted =
             permitted.and_then(|()| session.vhost.delete_exchange(name, method.if_unused));
         let ticket = deleted.map_err(|error| Exception::of(&error, id))?;
-        session.log_deletion("exchange", name);
+        let (connection, user) = (&*session.entry.name, &*session.user);
+        tracing::info!(target: "audit", connection, user, vhost = &*session.vhost.name, name, "exchange deleted");
         session.await_definitions(ticket);
         let answer = AMQPMethod::DeleteOk(exchange::DeleteOk {});
         self.answer_exchange(method.nowait, answer, session, batch);

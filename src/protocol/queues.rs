@@ -166,7 +166,8 @@ impl Channel {
             .vhost
             .delete_queue(&name, session.id, conditions, &mut batch.work);
         let (count, ticket) = deleted.map_err(|error| Exception::of(&error, id))?;
-        session.log_deletion("queue", &name);
+        let (connection, user) = (&*session.entry.name, &*session.user);
+        tracing::info!(target: "audit", connection, user, vhost = &*session.vhost.name, name, "queue deleted");
         session.disown(&name);
         session.await_definitions(ticket);
         let answer = AMQPMethod::DeleteOk(queue::DeleteOk {

@@ -145,13 +145,6 @@ impl Session {
         }
     }
 
-    /// Notes in the audit log that the client has deleted something.
-    pub fn log_deletion(&self, what: &str, name: &str) {
-        let connection = &*self.entry.name;
-        let (user, vhost) = (&*self.user, &*self.vhost.name);
-        tracing::info!(target: "audit", connection, user, vhost, name, "{what} deleted");
-    }
-
     /// The consumer with this key.
     pub fn subscription(&mut self, key: SubscriptionKey) -> Option<&mut Subscribed> {
         self.subscriptions.get_mut(key.0 as usize)
