@@ -257,9 +257,14 @@ fn consumer_json(consumer: &InspectedConsumer, queue: &Queue, node: &Node) -> Va
             "user": connection.user,
         })
     });
+    let limit = Some(u32::from(entry.prefetch_count)).filter(|limit| *limit > 0);
+    let credit = limit.filter(|_| entry.ack_required);
+    let credit = credit.map(|limit| limit.saturating_sub(consumer.unacknowledged));
     json!({
         "arguments": table_to_json(&entry.arguments),
         "ack_required": entry.ack_required,
+        "unacknowledged": if entry.ack_required { consumer.unacknowledged } else { 0 },
+        "credit": credit,
         "active": consumer.active,
         "activity_status": consumer.activity_status,
         "channel_details": details.unwrap_or_else(|| json!({})),

@@ -48,7 +48,11 @@ impl Ranges {
     }
 }
 
-fn range(query: &Query, name: &str) -> Result<Option<Range>, Error> {
+/// The range whose keys in the query begin with `name`.
+///
+/// # Errors
+/// 400 with RabbitMQ's reason: it makes no sense.
+pub(crate) fn range(query: &Query, name: &str) -> Result<Option<Range>, Error> {
     let number = |suffix: &str| query.get(&format!("{name}_{suffix}"))?.parse::<i64>().ok();
     let (Some(age), Some(incr)) = (number("age"), number("incr")) else {
         return Ok(None);

@@ -4,14 +4,19 @@
 //! anew when those files change.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
+
+use self::npm::{install, lock, read};
+
+#[path = "../support/npm.rs"]
+pub mod npm;
 
 /// How long one client program may take. Most need a second; a loaded machine needs more.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub fn python() -> PathBuf {
     let folder = interop_folder("python");
     let wanted = read(&source("python/requirements.txt"));
-    let _lock = lock("python");
+    let _lock = lock(&folder.with_extension("lock"));
     let installed = folder.join("requirements.txt");
     if fs::read_to_string(&installed).ok().as_deref() != Some(&wanted) {
         install(
@@ -43,27 +48,7 @@ pub fn python() -> PathBuf {
 
 /// A folder with `node_modules` and our programs beside it, where Node looks for modules.
 pub fn node() -> PathBuf {
-    let folder = interop_folder("node");
-    let wanted = read(&source("node/package-lock.json"));
-    let _lock = lock("node");
-    fs::create_dir_all(&folder).expect("a folder below target");
-    for entry in fs::read_dir(source("node")).expect("the Node programs") {
-        let program = entry.expect("a directory entry").path();
-        let name = program.file_name().expect("a file name");
-        replace(&folder.join(name), &read(&program));
-    }
-    let installed = folder.join("installed.json");
-    if fs::read_to_string(&installed).ok().as_deref() != Some(&wanted) {
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--no-audit", "--no-fund"])
-            .current_dir(&folder);
-        install(
-            &mut npm,
-            "Node.js 18 or newer with npm (Debian: apt install nodejs npm)",
-        );
-        fs::write(&installed, wanted).expect("to note what is installed");
-    }
-    folder
+    npm::folder("node", &source("node"))
 }
 
 /// The path of a file of these tests.
@@ -198,44 +183,6 @@ fn interop_folder(name: &str) -> PathBuf {
         .parent()
         .expect("target");
     target.join("interop").join(name)
-}
-
-/// Held until dropped, also against other processes.
-fn lock(name: &str) -> File {
-    let path = interop_folder(&format!("{name}.lock"));
-    fs::create_dir_all(path.parent().expect("a parent")).expect("a folder below target");
-    let file = File::create(path).expect("a lock file");
-    file.lock().expect("the lock");
-    file
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-/// Writes only what differs: another test may be running the program right now.
-fn replace(path: &Path, content: &str) {
-    if fs::read_to_string(path).ok().as_deref() != Some(content) {
-        fs::write(path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    }
-}
-
-fn install(command: &mut Command, needed: &str) {
-    let name = format!("{command:?}");
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|e| panic!("{name}: {e}. The interop tests need {needed}."));
-    assert!(
-        status.success(),
-        "{name} failed. The interop tests need {needed}.\n{}\n{}",
-        String::from_utf8_lossy(&stdout),
-        String::from_utf8_lossy(&stderr)
-    );
 }
 
 /// The scenarios that a client program has, in its order.

@@ -51,6 +51,11 @@ impl Http {
         }
     }
 
+    /// Where the API is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends a request and waits for the answer.
     pub fn send(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let mut stream = self.connect();

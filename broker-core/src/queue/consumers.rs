@@ -185,13 +185,13 @@ impl Consumers {
         }
     }
 
-    /// What each consumer does.
-    pub fn activities(&self) -> impl Iterator<Item = (&Subscription, Activity)> {
+    /// What each consumer does, and how many deliveries it has not settled.
+    pub fn activities(&self) -> impl Iterator<Item = (&Subscription, Activity, u32)> {
         let slots = (0..).zip(&self.slots);
         slots.filter_map(|(index, slot)| {
             let consumer = slot.consumer.as_ref()?;
             let activity = self.activity(index, consumer.in_ring);
-            Some((&consumer.subscription, activity))
+            Some((&consumer.subscription, activity, consumer.outstanding))
         })
     }
 

@@ -33,6 +33,8 @@ pub struct InspectedConsumer {
     pub active: bool,
     /// RabbitMQ's word for that: `up`, `single_active` or `waiting`.
     pub activity_status: &'static str,
+    /// Deliveries that it has not settled; those without acknowledgements have none.
+    pub unacknowledged: u32,
 }
 
 /// The front of a queue at one moment.
@@ -91,6 +93,7 @@ impl Queue {
             entry: Arc::clone(entry),
             active: false,
             activity_status: "cancelled",
+            unacknowledged: 0,
         })
     }
 
@@ -98,7 +101,7 @@ impl Queue {
     pub fn inspect_consumers(&self) -> Vec<InspectedConsumer> {
         let state = self.state.lock();
         let consumers = state.consumers.activities();
-        let consumers = consumers.map(|(subscription, activity)| InspectedConsumer {
+        let consumers = consumers.map(|(subscription, activity, outstanding)| InspectedConsumer {
             entry: Arc::clone(&subscription.entry),
             active: activity.is_active(),
             activity_status: match activity {
@@ -106,6 +109,7 @@ impl Queue {
                 Activity::Blocked => "up",
                 other => other.as_str(),
             },
+            unacknowledged: outstanding,
         });
         consumers.collect()
     }

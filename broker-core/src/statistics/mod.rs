@@ -14,6 +14,7 @@ pub mod history;
 mod queue;
 mod ring;
 mod sizes;
+mod times;
 pub mod watch;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use self::{
     history::{History, RATE_SECONDS, Range, Sample},
     queue::QueueStatistics,
     sizes::{BUCKETS, MessageSizes, SizeCounts},
+    times::{Percentiles, TimesHistory, TimesSample},
 };
 use crate::{
     broker::ConnectionEntry,

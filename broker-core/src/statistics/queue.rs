@@ -4,8 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::{Column, Counts, History, OF_QUEUE_HISTORY, Sampled, VhostStatistics, watch::Listed};
-use crate::queue::Queue;
+use super::{
+    Column, Counts, History, OF_QUEUE_HISTORY, Sampled, TimesHistory, VhostStatistics, times,
+    watch::Listed,
+};
+use crate::queue::{Millis, Queue, QueueTimes};
 
 /// What a queue knows of its past, and who wants to know of its present.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub struct QueueStatistics {
 #[derive(Debug, Default)]
 struct Past {
     history: Option<Box<History<OF_QUEUE_HISTORY>>>,
+    /// How long messages stayed, if any was ever delivered.
+    times: Option<Box<TimesHistory>>,
     /// The queue has ended: nothing of it counts any more.
     ended: bool,
 }
@@ -41,6 +46,33 @@ impl QueueStatistics {
     /// Whether there was ever traffic that the sampler has seen, and what the counts were.
     pub fn with_history<R>(&self, look: impl FnOnce(Option<&History<OF_QUEUE_HISTORY>>) -> R) -> R {
         look(self.past.lock().history.as_deref())
+    }
+
+    /// Whether messages were ever delivered while the sampler looked, and how long they stayed.
+    pub fn with_times<R>(&self, look: impl FnOnce(Option<&TimesHistory>) -> R) -> R {
+        look(self.past.lock().times.as_deref())
+    }
+}
+
+impl Past {
+    /// Notes how long messages stay. `looked` is what they were, in those seconds in which anybody looks.
+    fn note_times(&mut self, second: u32, looked: Option<QueueTimes>) {
+        let last_change = self.history.as_ref().map_or(0, |it| it.last_change());
+        let quiet = second.saturating_sub(last_change);
+        match looked {
+            // After that nobody samples the queue any more: without this it would seem to go on as it was.
+            _ if quiet >= times::QUIET => {
+                if let Some(times) = &mut self.times {
+                    times.record(second, &QueueTimes::default());
+                }
+            }
+            Some(now) if self.times.is_some() || now != QueueTimes::default() => {
+                let times = &mut self.times;
+                let times = times.get_or_insert_with(|| Box::new(TimesHistory::new(second)));
+                times.record(second, &now);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -76,6 +108,8 @@ impl Sampled for Queue {
             return false;
         };
         let counts = self.statistics_counts();
+        let looks = second.is_multiple_of(times::EVERY);
+        let times = looks.then(|| self.times(Millis::from(second) * 1000));
         let mut past = self.statistics.past.lock();
         if past.ended {
             return false;
@@ -87,12 +121,14 @@ impl Sampled for Queue {
         if changed {
             vhost.add(&counts.from(OWN), &since.from(OWN));
         }
+        past.note_times(second, times);
         changed
     }
 
     fn forget(&self, second: u32) -> bool {
         self.forget_times();
         let mut past = self.statistics.past.lock();
+        past.times.take_if(|times| !times.forget(second));
         let history = past.history.as_mut();
         history.is_some_and(|history| history.forget(second))
     }

@@ -4,9 +4,11 @@
 //! Who may do what follows from what the same would take over AMQP: looking at messages needs permission to read the
 //! queue, moving them also permission to write where they go.
 
+mod attention;
 mod events;
 mod explain;
 mod filter;
+mod journal;
 mod log_level;
 mod message;
 mod moves;
@@ -23,8 +25,10 @@ use crate::{Error, Shared, body::JsonBody};
 
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
+        .merge(attention::routes())
         .merge(events::routes())
         .merge(explain::routes())
+        .merge(journal::routes())
         .merge(log_level::routes())
         .merge(moves::routes())
         .merge(peek::routes())

@@ -13,13 +13,15 @@ use broker_core::{
     permissions::{Operation, Resource},
     policy::{Setting, Source},
     queue::{Millis, Quantiles, Queue},
+    statistics::{Percentiles, Range, second},
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
     Error, Shared,
     caller::{Authorized, VhostMember},
-    request::Names,
+    request::{Names, Query},
+    statistics::range,
 };
 
 pub(super) fn routes() -> Router<Shared> {
@@ -34,10 +36,16 @@ async fn one(
     auth: Authorized<VhostMember>,
     State(node): State<Shared>,
     names: Names,
+    query: Query,
 ) -> Result<Json<Value>, Error> {
+    let latency = range(&query, "latency")?;
     let vhost = auth.scope.existing()?;
     let queue = vhost.queue(names.get("queue")).ok_or(Error::NoSuchPath)?;
     let mut object = own_json(&queue, node.now());
+    if let Some(range) = latency {
+        let samples = latency_samples(&queue, range, node.now());
+        object.insert("latency_samples".to_owned(), samples);
+    }
     object.insert("vhost".to_owned(), json!(vhost.name));
     object.insert("name".to_owned(), json!(queue.name()));
     Ok(Json(Value::Object(object)))
@@ -60,6 +68,25 @@ pub(crate) fn own_json(queue: &Queue, now: Millis) -> Map<String, Value> {
     ];
     let fields = fields.map(|(name, value)| (name.to_owned(), value));
     fields.into_iter().collect()
+}
+
+/// How long messages stayed in the minute before each step of a range, latest first.
+fn latency_samples(queue: &Queue, range: Range, now: Millis) -> Value {
+    let now = second(now);
+    let samples = queue
+        .statistics
+        .with_times(|times| times.map_or_else(Vec::new, |times| times.samples(range, now)));
+    let percentiles = |times: Option<Percentiles>| {
+        times.map(|times| json!({ "p50_ms": times.p50, "p99_ms": times.p99 }))
+    };
+    let samples = samples.into_iter().map(|sample| {
+        json!({
+            "timestamp": u64::from(sample.second) * 1000,
+            "time_in_queue": percentiles(sample.time_in_queue),
+            "publish_to_ack": percentiles(sample.publish_to_ack),
+        })
+    });
+    samples.collect()
 }
 
 async fn exchange(auth: Authorized<VhostMember>, names: Names) -> Result<Json<Value>, Error> {

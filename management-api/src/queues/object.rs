@@ -194,6 +194,7 @@ impl Item {
         put("messages_paged_out", counts.paged.into());
         put("head_message_timestamp", head_timestamp(inspection).into());
         put("storage_version", 2.into());
+        put("paused", self.queue.is_paused().into());
         let consumers = self.single_consumers();
         put("exclusive_consumer_tag", consumers.0);
         put("single_active_consumer_tag", consumers.1);

@@ -1,7 +1,7 @@
 // The parts that every view is made of: its head with the way back and what can be done, cards, lists of facts, and
 // tabs that stand in the address.
 
-import { append, h, uniqueId } from '../core/dom.js';
+import { h } from '../core/dom.js';
 import { navigate } from '../core/router.js';
 
 /**
@@ -20,9 +20,8 @@ export function head({ title, crumbs = [], badges = [], actions = [], note = nul
 
 /** A card with a title. Options: `actions`, `wide` (all columns of a grid), `level` (of the heading, 2). */
 export function card(title, content, { actions = [], wide = false, level = 2, note = null } = {}) {
-  const id = uniqueId('card');
-  return h('section.card', { class: wide ? 'wide' : '', 'aria-labelledby': title ? id : null },
-    (title || actions.length > 0) && h('div.card-head', title && h(`h${level}`, { id }, title), actions.length > 0 && h('div.actions', actions)),
+  return h('section.card', { class: wide ? 'wide' : '' },
+    (title || actions.length > 0) && h('div.card-head', title && h(`h${level}`, title), actions.length > 0 && h('div.actions', actions)),
     note && h('p.quiet', note),
     content);
 }
@@ -90,5 +89,3 @@ export function more(label, ...items) {
   });
   return element;
 }
-
-export { append };

@@ -39,5 +39,7 @@ export function rates(details) {
     const value = known(before.timestamp) && grown >= 0 ? grown / ((timestamp - before.timestamp) / 1000) : null;
     points.push([timestamp, value]);
   }
+  // The second that is under way is not over.
+  if (points.length > 1 && points.at(-1)[0] - points.at(-2)[0] <= 1000) points.pop();
   return points;
 }

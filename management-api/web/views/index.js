@@ -10,6 +10,8 @@ import exchange from './exchange.js';
 import exchanges from './exchanges.js';
 import limits from './limits.js';
 import policies from './policies.js';
+import overview from './overview.js';
+import queue from './queue.js';
 import queues from './queues.js';
 import user from './user.js';
 import users from './users.js';
@@ -17,7 +19,9 @@ import vhost from './vhost.js';
 import vhosts from './vhosts.js';
 
 export const views = [
+  overview,
   queues,
+  queue,
   exchanges,
   exchange,
   connections,

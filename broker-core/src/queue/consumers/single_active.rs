@@ -238,7 +238,7 @@ mod tests {
 
         fn activities(&self) -> Vec<(u32, &'static str)> {
             let all = self.consumers.activities();
-            all.map(|(it, activity)| (it.key.0, activity.as_str()))
+            all.map(|(it, activity, _)| (it.key.0, activity.as_str()))
                 .collect()
         }
     }

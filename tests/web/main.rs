@@ -1,0 +1,128 @@
+//! The web page in a real browser against the real binary: Debian's Chromium, steered by Playwright.
+//!
+//! Each test is a flow of a program in `node/`, named as the flow. The programs say what people do and see; what only the
+//! machine around can do, such as stopping the broker, is asked for by a line of their output. A browser that is not
+//! there fails the tests with the command that installs it: a page that nobody has looked at is a page that may not work.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed step is a failed test, and its panic is the report"
+)]
+
+use support::{Broker, foreign_broker};
+
+mod browser;
+
+#[path = "../interop/clients.rs"]
+#[allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "only the running of programs is used"
+)]
+mod clients;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Makes a test of each flow of a program, against a broker of its own.
+macro_rules! flows {
+    ($module:ident, $program:literal, [$($flow:ident),* $(,)?]) => {
+        mod $module {
+            $(
+                #[test]
+                fn $flow() {
+                    $crate::run($program, stringify!($flow));
+                }
+            )*
+
+            #[test]
+            fn every_flow_of_the_program_is_a_test() {
+                let mut found = $crate::browser::flows_in($program);
+                // Those have tests written out, as they need more than a broker.
+                found.retain(|name| !name.ends_with("a_broker_restart"));
+                assert_eq!(found, [$(stringify!($flow)),*]);
+            }
+        }
+    };
+}
+
+flows!(
+    frame,
+    "frame.mjs",
+    [
+        logs_in_and_out_and_comes_back_to_the_same_address,
+        refuses_a_wrong_password_in_words,
+        shows_what_the_users_tags_allow,
+        follows_a_changed_password_to_the_log_in,
+        asks_no_other_host_and_breaks_no_rule_of_its_own,
+        switches_between_local_time_and_utc,
+    ]
+);
+
+flows!(
+    queues,
+    "queues.mjs",
+    [
+        declares_sorts_searches_and_pages_with_everything_in_the_address,
+        shows_text_as_text_whatever_it_says,
+        keeps_rows_and_focus_while_figures_change,
+        goes_by_keyboard_alone,
+        lists_50000_queues_without_a_stall,
+    ]
+);
+
+flows!(
+    queue,
+    "queue.mjs",
+    [
+        publishes_peeks_and_gets,
+        binds_unbinds_and_shows_consumers_with_their_credit,
+        purges_and_deletes_only_who_types_the_name,
+        pauses_and_resumes,
+        redrives_dead_letters_after_a_dry_run,
+        shows_charts_with_values_and_gaps,
+    ]
+);
+
+flows!(
+    overview,
+    "overview.mjs",
+    [
+        shows_rates_and_the_state_of_the_node,
+        says_what_needs_attention_first,
+    ]
+);
+
+flows!(
+    access,
+    "access.mjs",
+    [finds_no_violation_in_any_view_in_light_dark_and_on_a_phone]
+);
+
+/// Runs a flow against a broker that is its own.
+fn run(program: &str, flow: &str) {
+    if foreign_broker() {
+        eprintln!("not run against another broker: it has another page");
+        return;
+    }
+    let broker = Broker::start();
+    browser::start(program, flow, &broker).finish();
+}
+
+#[test]
+fn goes_on_after_a_broker_restart() {
+    if foreign_broker() {
+        return;
+    }
+    let mut broker = Broker::start();
+    let mut flow = browser::start("frame.mjs", "goes_on_after_a_broker_restart", &broker);
+    flow.wait_for("stop the broker");
+    broker.stop();
+    flow.say("stopped");
+    flow.wait_for("start the broker");
+    broker.start_again();
+    flow.say("started");
+    flow.finish();
+}

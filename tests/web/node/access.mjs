@@ -1,0 +1,66 @@
+// Every view for everybody: axe-core looks at each, in light, dark and at the width of a phone.
+
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+
+import { api, assert, base, run } from './page.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const LOOKS = {
+  light: { colorScheme: 'light' },
+  dark: { colorScheme: 'dark' },
+  phone: { colorScheme: 'light', viewport: { width: 390, height: 800 } },
+};
+
+/** Addresses beside those of the menu, and what is to be clicked there first. */
+const MORE = [
+  ['/queues/%2F/orders'], ['/queues/%2F/orders?tab=messages', 'button:text-is("Look")'], ['/queues/%2F/orders?tab=consumers'],
+  ['/queues/%2F/orders?tab=bindings'], ['/queues/%2F/orders?tab=move', 'button:has-text("dry run")'],
+  ['/queues', 'button:has-text("Declare a queue")'], ['/no/such/page'],
+];
+
+/** What is wrong with the page as it stands. */
+async function look(page, where) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  const found = violations.map((it) => `${it.id}: ${it.help}\n${it.nodes.map((node) => `    ${node.html}\n    ${node.failureSummary}`).join('\n')}`);
+  // Nothing is wider than the screen, except tables in their own scrolling.
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  if (wider > 0) found.push(`${wider} pixels too wide`);
+  return found.map((it) => `${where}: ${it}`);
+}
+
+await run({
+  async finds_no_violation_in_any_view_in_light_dark_and_on_a_phone(scene) {
+    const channel = await scene.channel();
+    await channel.assertExchange('events', 'topic');
+    await channel.assertQueue('orders', { arguments: { 'x-max-length': 1000 } });
+    await channel.bindQueue('orders', 'events', 'order.#');
+    for (let i = 0; i < 3; i += 1) channel.publish('events', 'order.new', Buffer.from('{"a": {"b": [1, true, null]}}'), { headers: { h: 1 } });
+    await channel.waitForConfirms();
+    await channel.prefetch(1);
+    await channel.consume('orders', () => {});
+    await api('POST', '/leveret/queues/%2F/orders/pause');
+    const found = [];
+    for (const [name, options] of Object.entries(LOOKS)) {
+      const out = await scene.page(options);
+      await out.goto(base);
+      await out.getByLabel('Password').waitFor();
+      found.push(...await look(out, `log-in, ${name}`));
+      await out.context().close();
+      const page = await scene.open('/', options);
+      const menu = await page.locator('nav.side a').evaluateAll((links) => links.map((link) => [link.getAttribute('href')]));
+      for (const [path, click] of [...menu, ...MORE]) {
+        await page.goto(base + path);
+        await page.locator('main h1').waitFor();
+        if (click) await page.locator(click).first().click();
+        // What is loaded a moment later belongs to the view.
+        await page.waitForLoadState('networkidle');
+        found.push(...await look(page, `${path}, ${name}`));
+      }
+      await page.context().close();
+    }
+    assert.equal(found.join('\n'), '');
+  },
+});
