@@ -23,3 +23,5 @@ mod log_support;
 mod store_faults;
 #[path = "journal/store_script.rs"]
 mod store_script;
+#[path = "journal/store_told.rs"]
+mod store_told;

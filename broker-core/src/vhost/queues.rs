@@ -69,20 +69,7 @@ impl Vhost {
         by: ConnectionId,
         access: &Access,
     ) -> Result<(Arc<Queue>, Ticket), Error> {
-        declaration.name = strip_line_ends(&declaration.name);
-        // RabbitMQ: an exclusive queue cannot outlive its connection, so it is never durable.
-        declaration.durable &= !declaration.exclusive;
-        let prefix = take_name_prefix(&mut declaration.arguments);
-        self.augment(&mut declaration);
-        let chosen = declaration.name.is_empty();
-        if chosen {
-            declaration.name = match access.queue_asked_for() {
-                Some(name) => name,
-                None => server_named(&prefix)?,
-            };
-        } else {
-            check_name("queue", &declaration.name)?;
-        }
+        let server_named = self.prepare(&mut declaration, access)?;
         let resource = Resource::Queue(&declaration.name);
         access.check(Operation::Configure, resource)?;
         if let Some(existing) = self.queue(&declaration.name) {
@@ -92,8 +79,37 @@ impl Vhost {
             let (arguments, key) = (&declaration.arguments, "x-dead-letter-exchange");
             check_forwarding(access, resource, arguments, key, &text)?;
         }
-        let arguments = self.check_arguments(&declaration, chosen)?;
+        let arguments = self.check_arguments(&declaration, server_named)?;
         self.statistics.node().count(Column::QueueDeclared);
+        self.make_or_find(declaration, arguments, by)
+    }
+
+    /// Completes what a client has said. Whether the broker has chosen the name.
+    fn prepare(&self, declaration: &mut QueueDeclaration, access: &Access) -> Result<bool, Error> {
+        declaration.name = strip_line_ends(&declaration.name);
+        // RabbitMQ: an exclusive queue cannot outlive its connection, so it is never durable.
+        declaration.durable &= !declaration.exclusive;
+        let prefix = take_name_prefix(&mut declaration.arguments);
+        self.augment(declaration);
+        let server_named = declaration.name.is_empty();
+        if server_named {
+            declaration.name = match access.queue_asked_for() {
+                Some(name) => name,
+                None => new_name(&prefix)?,
+            };
+        } else {
+            check_name("queue", &declaration.name)?;
+        }
+        Ok(server_named)
+    }
+
+    /// Makes a queue as it was declared, unless somebody else does meanwhile.
+    fn make_or_find(
+        &self,
+        declaration: QueueDeclaration,
+        arguments: QueueArguments,
+        by: ConnectionId,
+    ) -> Result<(Arc<Queue>, Ticket), Error> {
         let priorities = Priorities::of(&arguments);
         let ids = priorities.map_or(1, |it| u64::from(it.highest()) + 1);
         let mut turn = self.turn();
@@ -311,7 +327,7 @@ fn take_name_prefix(arguments: &mut FieldTable) -> String {
 }
 
 /// A name that no client can have chosen: a prefix and 128 random bits.
-fn server_named(prefix: &str) -> Result<String, Error> {
+fn new_name(prefix: &str) -> Result<String, Error> {
     let prefix = match prefix {
         "" => "amq.gen",
         long if long.len() > LONGEST_NAME_PREFIX => {

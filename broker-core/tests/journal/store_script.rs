@@ -1,27 +1,18 @@
 //! A scripted use of a journal on a faulty disk, with a model of what must be there.
 
-use std::{
-    collections::BTreeMap,
-    ops::Range,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc};
 
 use broker_core::{
     Error,
     journal::{FileLog, JournalStore, check, file_system::FileSystem, log::LogOptions},
     message::Message,
-    store::{Completion, MessageStore, Operation, QueueId, StoredMessage, Ticket},
+    store::{MessageStore, Operation, QueueId, StoredMessage, Ticket},
 };
-use parking_lot::{Condvar, Mutex};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 
-use crate::faulty_disk::FaultyDisk;
+use crate::{faulty_disk::FaultyDisk, store_told::Told};
 
-/// Nothing in these tests takes longer, on any machine.
-const DEADLINE: Duration = Duration::from_secs(60);
 /// Small files: a few batches fill one.
 const FILE_SIZE: u64 = 4096;
 /// When the message with number 0 entered.
@@ -40,64 +31,6 @@ pub enum Ending {
     Failed(String),
     /// All was carried out, but the journal was not closed in order.
     FailedAtClose,
-}
-
-/// What the journal told.
-#[derive(Default)]
-struct Told {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    durable: Ticket,
-    failed: Vec<String>,
-}
-
-impl Completion for Told {
-    fn durable(&self, ticket: Ticket) {
-        let mut state = self.state.lock();
-        assert!(state.durable <= ticket, "tickets complete in order");
-        state.durable = ticket;
-        self.changed.notify_all();
-    }
-}
-
-impl Told {
-    fn fail(&self, error: &Error) {
-        self.state.lock().failed.push(error.to_string());
-        self.changed.notify_all();
-    }
-
-    fn failure(&self) -> Option<String> {
-        self.state.lock().failed.first().cloned()
-    }
-
-    /// A store that refuses has failed, and says so soon.
-    fn wait_for_failure(&self) -> String {
-        let deadline = Instant::now() + DEADLINE;
-        let mut state = self.state.lock();
-        while state.failed.is_empty() {
-            let late = self.changed.wait_until(&mut state, deadline).timed_out();
-            assert!(!late, "refused without a failure");
-        }
-        state.failed.join(", then ")
-    }
-
-    /// Waits until the ticket is complete; false if the journal failed before.
-    fn wait(&self, ticket: Ticket) -> bool {
-        let deadline = Instant::now() + DEADLINE;
-        let mut state = self.state.lock();
-        while state.durable < ticket {
-            if !state.failed.is_empty() {
-                return false;
-            }
-            let late = self.changed.wait_until(&mut state, deadline).timed_out();
-            assert!(!late, "the journal did not get there");
-        }
-        true
-    }
 }
 
 /// A message that should be there.
@@ -332,7 +265,7 @@ impl Script {
 
     /// What completed may not be lost any more.
     fn note_promises(&mut self, store: &JournalStore, told: &Told) {
-        let durable = store.durable().max(told.state.lock().durable);
+        let durable = store.durable().max(told.ticket());
         self.promised = self.tickets.partition_point(|ticket| *ticket <= durable);
     }
 
