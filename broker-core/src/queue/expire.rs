@@ -383,8 +383,8 @@ impl Lane {
 }
 
 impl Queue {
-    /// Runs what expired when the alarm for `at` has come ([`Expiries::take_due`]), and says whether the queue itself
-    /// has to go. An alarm that the queue does not wait for any more does nothing: it would set another alarm beside the
+    /// Runs what expired when the alarm for `at` has come ([`Expiries::take_due`]), takes up the dead letters that somebody
+    /// has left over, and says whether the queue itself has to go. An alarm that the queue does not wait for any more does nothing: it would set another alarm beside the
     /// one that the queue waits for.
     pub(crate) fn expire(self: &Arc<Self>, at: Millis, now: Millis, work: &mut Work) -> bool {
         // Acquire, with the release in `schedule`: whoever relied on this alarm changed the state before, and that change
@@ -408,6 +408,9 @@ impl Queue {
             state.leave_excess(effects);
             state.consumer_count() > 0
         });
+        if self.dying.waits() && !work.dead.iter().any(|it| Arc::ptr_eq(it, self)) {
+            work.dead.push(Arc::clone(self));
+        }
         match self.idle.due(now) {
             Some(due) if !in_use && due <= now => true,
             Some(due) if !in_use => {

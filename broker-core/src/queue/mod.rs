@@ -491,33 +491,6 @@ impl Queue {
         result
     }
 
-    /// Takes each message that has died, in their order, as long as there are any and no other thread does so. `each`
-    /// says the last store batch that it made.
-    pub(crate) fn for_each_dead(self: &Arc<Self>, mut each: impl FnMut(Dead) -> Ticket) {
-        let mut dead = self.dying.begin();
-        while let Some(entries) = dead {
-            let (count, mut ticket) = (entries.len(), Ticket::NONE);
-            for (entry, reason) in entries {
-                ticket = each(Dead {
-                    queue: Arc::clone(self),
-                    entry,
-                    reason,
-                });
-            }
-            dead = self.dying.next(count, ticket);
-        }
-    }
-
-    /// How many messages have ever died.
-    pub(crate) fn died(&self) -> u64 {
-        self.dying.came()
-    }
-
-    /// The store batch by which the first `count` dead have gone on; `None` while another thread is still at it.
-    pub(crate) fn buried(&self, count: u64) -> Option<Ticket> {
-        self.dying.gone(count)
-    }
-
     fn schedule(self: &Arc<Self>, at: Millis) {
         if self.scheduled.fetch_min(at, Ordering::AcqRel) > at {
             self.expiries.schedule(at, Arc::downgrade(self));

@@ -139,6 +139,70 @@ fn record_of_a_refused_message_stays_until_its_dead_letter_is_recorded() {
     assert!(recorded(&store).is_empty());
 }
 
+/// A queue with a dead-letter exchange, and a way to let a message die there.
+fn dying_queue() -> (Arc<Queue>, impl Fn(&str)) {
+    let arguments = QueueArguments {
+        dead_letter_exchange: Some("dlx".into()),
+        ..QueueArguments::default()
+    };
+    let queue = durable_queue_with(&Arc::new(MemoryStore::new()), arguments);
+    let same = Arc::clone(&queue);
+    let die = move |body: &str| {
+        publish(&same, body);
+        let entry = get(&same);
+        same.reject(None, std::iter::once(entry), 0, &mut Work::default());
+    };
+    (queue, die)
+}
+
+#[test]
+fn a_thread_takes_on_only_so_many_dead_while_others_bring_more() {
+    let (queue, die) = dying_queue();
+    die("first");
+    let mut taken = 0;
+    queue.for_each_dead(|_| {
+        taken += 1;
+        assert!(taken < 100_000, "it never ends");
+        die("one more");
+        Ticket::NONE
+    });
+    assert!(queue.buried(queue.died()).is_none(), "some wait");
+    let alarm = queue.scheduled.load(Ordering::Relaxed);
+    assert_eq!(alarm, 0, "somebody else takes the rest on, and at once");
+    let mut work = Work::default();
+    queue.expire(alarm, 0, &mut work);
+    assert_eq!(work.dead.len(), 1);
+    let mut rest = Vec::new();
+    queue.for_each_dead(|dead| {
+        rest.push(dead.entry.position);
+        Ticket::NONE
+    });
+    assert!(queue.buried(queue.died()).is_some());
+    assert_eq!(rest, [taken + 1]);
+}
+
+#[test]
+fn a_panic_over_a_dead_letter_does_not_keep_the_others_from_their_way() {
+    let (queue, die) = dying_queue();
+    ["good", "bad", "good too", "the last"]
+        .iter()
+        .for_each(|body| die(body));
+    let panics = std::panic::AssertUnwindSafe(|| {
+        queue.for_each_dead(|dead| {
+            assert_ne!(dead.entry.message.body(), b"bad");
+            Ticket::NONE
+        });
+    });
+    assert!(std::panic::catch_unwind(panics).is_err());
+    assert!(queue.buried(2).is_some() && queue.buried(3).is_none());
+    let mut bodies = Vec::new();
+    queue.for_each_dead(|dead| {
+        bodies.push(dead.entry.message.body().to_vec());
+        Ticket::NONE
+    });
+    assert_eq!(bodies, [&b"good too"[..], b"the last"]);
+}
+
 #[test]
 fn a_full_queue_refuses_publishes_and_takes_what_nobody_else_has_any_more() {
     for (overflow, exchange) in [

@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Vhost {
-    /// Dead-letters everything that `work` has gathered, and what dies of that in turn. Another thread that is at it may
-    /// take it over.
+    /// Dead-letters what `work` has gathered, and what dies of that in turn. Another thread that is at it may take it
+    /// over; very much of it is left to the next alarm of its queue.
     pub fn bury(&self, now: Millis, work: &mut Work) {
         while !work.dead.is_empty() {
             for queue in std::mem::take(&mut work.dead) {
@@ -26,8 +26,8 @@ impl Vhost {
         }
     }
 
-    /// The same for an answer that promises it: `work.ticket` covers also what another thread has taken over. That is
-    /// waited for.
+    /// The same for an answer that promises it: everything has gone on when this returns, and `work.ticket` covers also
+    /// what another thread has taken over.
     pub fn bury_for_sure(&self, now: Millis, work: &mut Work) {
         let marks: Vec<_> = work
             .dead
@@ -36,15 +36,14 @@ impl Vhost {
             .collect();
         self.bury(now, work);
         for (queue, mark) in marks {
-            loop {
+            let ticket = loop {
                 if let Some(ticket) = queue.buried(mark) {
-                    work.ticket = work.ticket.max(ticket);
-                    break;
+                    break ticket;
                 }
-                std::thread::yield_now();
                 work.dead.push(Arc::clone(&queue));
                 self.bury(now, work);
-            }
+            };
+            work.ticket = work.ticket.max(ticket);
         }
     }
 

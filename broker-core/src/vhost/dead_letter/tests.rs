@@ -12,7 +12,7 @@ use crate::{
 struct Scene {
     store: Arc<MemoryStore>,
     vhost: Arc<Vhost>,
-    _broker: Arc<Broker>,
+    broker: Arc<Broker>,
 }
 
 impl Scene {
@@ -23,7 +23,7 @@ impl Scene {
         Self {
             store,
             vhost: broker.vhost("/").unwrap(),
-            _broker: broker,
+            broker,
         }
     }
 
@@ -50,8 +50,13 @@ impl Scene {
         self.vhost.declare_queue(declaration, by).unwrap().0
     }
 
-    /// Publishes messages to a queue and lets them die there.
+    /// Publishes messages to a queue, lets them die there and dead-letters them.
     fn reject(&self, queue: &Arc<Queue>, bodies: &[&str]) {
+        self.vhost.bury(0, &mut self.die(queue, bodies));
+    }
+
+    /// Publishes messages to a queue and lets them die there.
+    fn die(&self, queue: &Arc<Queue>, bodies: &[&str]) -> Work {
         let (mut work, mut refused) = (Work::default(), Vec::new());
         let messages = bodies
             .iter()
@@ -61,7 +66,7 @@ impl Scene {
             let (entry, _) = queue.get(false, 0, &mut work).unwrap().unwrap();
             queue.reject(None, std::iter::once(entry), 0, &mut work);
         }
-        self.vhost.bury(0, &mut work);
+        work
     }
 
     fn recorded(&self, queue: QueueId) -> Vec<String> {
@@ -98,4 +103,53 @@ fn dead_letters_go_on_from_a_full_queue_that_dead_letters_what_it_refuses() {
     for queue in [&full, &source] {
         assert!(scene.recorded(queue.id).is_empty());
     }
+}
+
+/// More than a thread takes on in one turn.
+const MANY: usize = 5_000;
+
+fn numbers() -> Vec<String> {
+    (0..MANY).map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn very_many_dead_letters_go_in_several_turns_and_in_their_order() {
+    let scene = Scene::new();
+    let target = scene.queue("target", None, None);
+    let source = scene.queue("source", Some("target"), None);
+    let numbers = numbers();
+    let bodies: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    scene.reject(&source, &bodies);
+    let mut counts = vec![target.counts().ready];
+    while counts.last() != Some(&MANY) {
+        scene.broker.run_expiries(1);
+        counts.push(target.counts().ready);
+        assert!(counts.is_sorted_by(|a, b| a < b), "{counts:?}");
+    }
+    assert!(counts.len() > 2, "{counts:?}");
+    assert_eq!(scene.recorded(target.id), numbers);
+    assert!(scene.recorded(source.id).is_empty());
+}
+
+#[test]
+fn an_answer_that_promises_dead_letters_waits_for_all_of_them() {
+    let scene = Scene::new();
+    let target = scene.queue("target", None, None);
+    let source = scene.queue("source", Some("target"), None);
+    let numbers = numbers();
+    let bodies: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    std::thread::scope(|scope| {
+        let threads = [(); 4].map(|()| {
+            scope.spawn(|| {
+                let mut work = scene.die(&source, &bodies);
+                let before = std::mem::take(&mut work.ticket);
+                let died = source.died();
+                scene.vhost.bury_for_sure(0, &mut work);
+                assert!(work.ticket > before);
+                assert!(target.counts().ready as u64 >= died);
+            })
+        });
+        threads.into_iter().for_each(|it| it.join().unwrap());
+    });
+    assert_eq!(target.counts().ready, 4 * MANY);
 }
