@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     http::Http,
-    support::{AMQPProperties, Broker, Peer, durable_queue},
+    support::{AMQPProperties, AMQPValue, Broker, Peer, durable_queue, queue, table},
 };
 
 /// The metrics that RabbitMQ's overview dashboard for Grafana reads, and the labels by which it joins them.
@@ -167,4 +167,35 @@ fn promtool_has_no_complaint() {
             "{path}: {complaints}"
         );
     }
+}
+
+#[test]
+fn dead_letters_that_go_nowhere_are_counted_also_when_their_queue_is_gone() {
+    let broker = Broker::start();
+    let http = Http::of(&broker);
+    let mut peer = Peer::connect_to(&broker);
+    let exchange = AMQPValue::LongString("missing".into());
+    peer.declare(
+        1,
+        queue::Declare {
+            arguments: table([("x-dead-letter-exchange", exchange)]),
+            ..durable_queue("losing")
+        },
+    );
+    peer.fill("losing", &["a", "b"]);
+    for body in ["a", "b"] {
+        let got = peer.get(1, "losing", false).expect(body);
+        peer.reject(1, got.method.delivery_tag, false);
+    }
+    assert_eq!(peer.counts(1, "losing"), (0, 0));
+    let of_all = "leveret_dead_letters_dropped_total{reason=\"missing_exchange\"}";
+    let of_queue = "leveret_queue_dead_letters_dropped_total\
+                    {vhost=\"/\",queue=\"losing\",reason=\"missing_exchange\"}";
+    let page = http.text("/metrics/per-object");
+    assert_eq!(value(&page, of_queue), Some(2.0), "{page}");
+    peer.delete_queue(1, "losing");
+    let page = http.text("/metrics");
+    assert_eq!(value(&page, of_all), Some(2.0));
+    let unroutable = "leveret_dead_letters_dropped_total{reason=\"unroutable\"}";
+    assert_eq!(value(&page, unroutable), Some(0.0));
 }

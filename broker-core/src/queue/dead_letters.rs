@@ -10,7 +10,7 @@ use std::sync::{
 
 use super::Queue;
 
-/// How many dead letters of a queue went nowhere since the broker has started.
+/// How many dead letters of a queue, or of all queues, went nowhere since the broker has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UndeliverableCounts {
     /// Dropped because the exchange that the queue names does not exist.
@@ -32,37 +32,48 @@ pub(crate) enum Undeliverable {
     Cycle,
 }
 
-/// By reason, in the order of [`Undeliverable`].
-type Counters = [AtomicU64; 3];
+/// Counters by reason.
+#[derive(Debug, Default)]
+pub(crate) struct UndeliverableCounters {
+    missing_exchange: AtomicU64,
+    unroutable: AtomicU64,
+    cycles: AtomicU64,
+}
+
+impl UndeliverableCounters {
+    /// Counts a dead letter that goes nowhere, and says whether it is the first for this reason.
+    pub(crate) fn count(&self, why: Undeliverable) -> bool {
+        let counter = match why {
+            Undeliverable::MissingExchange => &self.missing_exchange,
+            Undeliverable::Unroutable => &self.unroutable,
+            Undeliverable::Cycle => &self.cycles,
+        };
+        counter.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// What was counted.
+    pub(crate) fn counts(&self) -> UndeliverableCounts {
+        UndeliverableCounts {
+            missing_exchange: self.missing_exchange.load(Ordering::Relaxed),
+            unroutable: self.unroutable.load(Ordering::Relaxed),
+            cycles: self.cycles.load(Ordering::Relaxed),
+        }
+    }
+}
 
 /// The counters of one queue.
 #[derive(Debug, Default)]
-pub(super) struct DeadLetters(OnceLock<Box<Counters>>);
+pub(super) struct DeadLetters(OnceLock<Box<UndeliverableCounters>>);
 
 impl Queue {
     /// How many dead letters of the queue went nowhere.
     pub fn undeliverable_dead_letters(&self) -> UndeliverableCounts {
-        let Some(counters) = self.dead_letters.0.get() else {
-            return UndeliverableCounts::default();
-        };
-        let [missing_exchange, unroutable, cycles] =
-            counters.each_ref().map(|it| it.load(Ordering::Relaxed));
-        UndeliverableCounts {
-            missing_exchange,
-            unroutable,
-            cycles,
-        }
+        let counters = self.dead_letters.0.get();
+        counters.map_or_else(UndeliverableCounts::default, |it| it.counts())
     }
 
-    /// Counts a dead letter that goes nowhere, and says whether it is the first for this reason.
+    /// Counts a dead letter that goes nowhere, and says whether it is the queue's first for this reason.
     pub(crate) fn count_undeliverable(&self, why: Undeliverable) -> bool {
-        let [missing_exchange, unroutable, cycles] =
-            &**self.dead_letters.0.get_or_init(Box::default);
-        let counter = match why {
-            Undeliverable::MissingExchange => missing_exchange,
-            Undeliverable::Unroutable => unroutable,
-            Undeliverable::Cycle => cycles,
-        };
-        counter.fetch_add(1, Ordering::Relaxed) == 0
+        self.dead_letters.0.get_or_init(Box::default).count(why)
     }
 }

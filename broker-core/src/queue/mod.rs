@@ -75,7 +75,10 @@ use self::{
     configuration::Configuration, dead_letters::DeadLetters, dying::Dying, idle::Idle,
     lane::Garbage, limits::Limits,
 };
-pub(crate) use self::{dead_letters::Undeliverable, delivered::BCC};
+pub(crate) use self::{
+    dead_letters::{Undeliverable, UndeliverableCounters},
+    delivered::BCC,
+};
 use crate::{
     message::Message,
     paging::{Errand, Pager},

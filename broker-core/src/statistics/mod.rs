@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::{
     broker::ConnectionEntry,
-    queue::{Millis, Queue},
+    queue::{Millis, Queue, Undeliverable, UndeliverableCounters, UndeliverableCounts},
     vhost::Exchange,
 };
 
@@ -80,6 +80,7 @@ pub struct Statistics {
     queues: Watched<Queue>,
     exchanges: Watched<Exchange>,
     connections: Watched<ConnectionEntry>,
+    undeliverable: UndeliverableCounters,
 }
 
 impl std::fmt::Debug for Statistics {
@@ -153,6 +154,15 @@ impl Statistics {
     /// Counts something that happens seldom.
     pub fn count(&self, column: Column) {
         self.totals.lock().counts.add(column, 1);
+    }
+
+    /// How many dead letters of all queues went nowhere, those of queues that have ended among them.
+    pub fn undeliverable_dead_letters(&self) -> UndeliverableCounts {
+        self.undeliverable.counts()
+    }
+
+    pub(crate) fn count_undeliverable(&self, why: Undeliverable) {
+        self.undeliverable.count(why);
     }
 
     pub(crate) fn add_sizes(&self, now: &SizeCounts, since: &SizeCounts) {

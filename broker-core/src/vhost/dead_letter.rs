@@ -99,9 +99,15 @@ impl Vhost {
         }
     }
 
+    /// Whether it is the first one of the queue for this reason.
+    fn count_undeliverable(&self, queue: &Queue, why: Undeliverable) -> bool {
+        self.statistics.node().count_undeliverable(why);
+        queue.count_undeliverable(why)
+    }
+
     /// RabbitMQ says nothing of it; here the first one leaves a line.
     fn note_missing(&self, queue: &Queue, exchange: &str) {
-        if queue.count_undeliverable(Undeliverable::MissingExchange) {
+        if self.count_undeliverable(queue, Undeliverable::MissingExchange) {
             tracing::warn!(
                 queue = &**queue.name(),
                 vhost = &*self.name,
@@ -112,7 +118,7 @@ impl Vhost {
     }
 
     fn note_unroutable(&self, queue: &Queue, exchange: &str, routing_key: &str) {
-        if queue.count_undeliverable(Undeliverable::Unroutable) {
+        if self.count_undeliverable(queue, Undeliverable::Unroutable) {
             tracing::warn!(
                 queue = &**queue.name(),
                 vhost = &*self.name,
@@ -126,7 +132,7 @@ impl Vhost {
     /// Whether the message must not go to `target` for it would go round for ever.
     fn is_cycle(&self, source: &Queue, deaths: &Deaths, target: &Queue) -> bool {
         let cycle = deaths.is_cycle(target.name());
-        if cycle && source.count_undeliverable(Undeliverable::Cycle) {
+        if cycle && self.count_undeliverable(source, Undeliverable::Cycle) {
             let mut queues = deaths.queues();
             queues.insert(0, target.name());
             // RabbitMQ's words.

@@ -2,7 +2,7 @@
 
 use broker_core::{
     journal::statistics::SYNC_SECONDS,
-    queue::{Quantiles, Queue},
+    queue::{Quantiles, Queue, UndeliverableCounts},
 };
 
 use super::{
@@ -51,7 +51,23 @@ pub(super) fn put(node: &Node, queues: &QueueSums, page: &mut Page) {
     ] {
         page.one(name, help, Kind::Gauge, value);
     }
+    let dropped = node.core.statistics().undeliverable_dead_letters();
+    let samples = by_reason(dropped).map(|(reason, count)| (labels(&[("reason", reason)]), count));
+    page.family(
+        "leveret_dead_letters_dropped_total",
+        "Dead letters that went nowhere",
+        Kind::Counter,
+        samples,
+    );
     put_journal(node, page);
+}
+
+fn by_reason(dropped: UndeliverableCounts) -> [(&'static str, f64); 3] {
+    [
+        ("missing_exchange", float(dropped.missing_exchange)),
+        ("unroutable", float(dropped.unroutable)),
+        ("cycle", float(dropped.cycles)),
+    ]
 }
 
 fn put_journal(node: &Node, page: &mut Page) {
@@ -117,6 +133,7 @@ pub(super) fn put_each(node: &Node, filter: &Filter, page: &mut Page) {
     let mut ages = Vec::new();
     let mut dead = Vec::new();
     let (mut in_queue, mut to_ack) = (Vec::new(), Vec::new());
+    let mut dropped = Vec::new();
     filter.for_each_queue(node, |queue| {
         let times = queue.times(now);
         put_percentiles(queue, times.time_in_queue, &mut in_queue);
@@ -136,6 +153,13 @@ pub(super) fn put_each(node: &Node, filter: &Filter, page: &mut Page) {
                 let mut of = queue_labels(queue);
                 of.extend(labels(&[("reason", reason)]));
                 dead.push((of, float(count)));
+            }
+        }
+        for (reason, count) in by_reason(queue.undeliverable_dead_letters()) {
+            if count > 0.0 {
+                let mut of = queue_labels(queue);
+                of.extend(labels(&[("reason", reason)]));
+                dropped.push((of, count));
             }
         }
     });
@@ -158,6 +182,12 @@ pub(super) fn put_each(node: &Node, filter: &Filter, page: &mut Page) {
         help,
         Kind::Counter,
         dead,
+    );
+    page.family(
+        "leveret_queue_dead_letters_dropped_total",
+        "Dead letters of a queue that went nowhere",
+        Kind::Counter,
+        dropped,
     );
 }
 
