@@ -6,7 +6,7 @@ use management_api::{Certificate, Listener, Node, ResourceLimits, Sessions};
 use rustix::process::{Resource, getrlimit};
 
 use crate::{
-    config::{Config, MetricsAccess},
+    config::{Loaded, MetricsAccess, show},
     logging::Logs,
     machine,
     net::connection::Serving,
@@ -15,14 +15,14 @@ use crate::{
 
 /// This broker, for the HTTP API.
 pub fn node(
-    config: &Config,
+    loaded: &Loaded,
     serving: &Serving,
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     mem_limit: u64,
     logs: Logs,
 ) -> Node {
-    let clock = serving.clock;
+    let (config, clock) = (&loaded.config, serving.clock);
     Node {
         core: Arc::clone(&serving.broker),
         name: config.node_name.clone(),
@@ -30,6 +30,7 @@ pub fn node(
         store: config.store.kind(),
         loopback_users: config.amqp.loopback_users.clone(),
         connection_max: config.amqp.connection_max,
+        configuration: show::as_toml(&loaded.settings),
         data_dir: config.data_dir.clone(),
         started_at: clock.now(),
         clock: Arc::new(move || clock.now()),

@@ -49,7 +49,7 @@ pub fn run(loaded: &Loaded) -> ExitCode {
     for variable in &loaded.unknown_variables {
         tracing::warn!("{variable}");
     }
-    match serve(&loaded.config, logs) {
+    match serve(loaded, logs) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -58,7 +58,8 @@ pub fn run(loaded: &Loaded) -> ExitCode {
     }
 }
 
-fn serve(config: &Config, logs: Logs) -> Result<(), Error> {
+fn serve(loaded: &Loaded, logs: Logs) -> Result<(), Error> {
+    let config = &loaded.config;
     let data_dir = DataDir::open(&config.data_dir)?;
     tracing::info!("data directory {}", data_dir.path().display());
     let tls = tls::configured(config)?;
@@ -89,7 +90,7 @@ fn serve(config: &Config, logs: Logs) -> Result<(), Error> {
     let house = House::new(config, serving, stopping);
     if !house.stopping.is_cancelled() {
         runtime.block_on(until_stopped(
-            config,
+            loaded,
             data_dir.path(),
             bound,
             tls,
@@ -148,7 +149,7 @@ fn runtime(worker_threads: usize) -> io::Result<Runtime> {
 }
 
 async fn until_stopped(
-    config: &Config,
+    loaded: &Loaded,
     data_dir: &Path,
     ports: Ports,
     tls: Option<Arc<Tls>>,
@@ -156,11 +157,12 @@ async fn until_stopped(
     watch: Watch,
     logs: Logs,
 ) -> Result<(), Error> {
+    let config = &loaded.config;
     let serving = house.serving.clone();
     let copies = copies::serve(Arc::clone(&serving.broker), data_dir);
     let listening = ports.listen()?;
     let node = management::node(
-        config,
+        loaded,
         &serving,
         listening.describe()?,
         tls.clone(),

@@ -8,11 +8,9 @@ mod hash;
 use std::sync::Arc;
 
 use axum::{
-    Router,
     extract::{OriginalUri, State},
     http::{StatusCode, header::LOCATION},
     response::{IntoResponse as _, Response},
-    routing::get,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use broker_core::{
@@ -32,6 +30,7 @@ use crate::{
     body::{JsonBody, RawBody, check_name},
     caller::{Authorized, VhostMember},
     listing::{self, Columns, Key, Listed},
+    openapi::{Methods, Routes, get, schemas::topology as schemas},
     request::{Names, Query},
 };
 
@@ -50,22 +49,41 @@ const ORDER: &[&str] = &[
     "properties_key",
 ];
 
-pub(crate) fn routes() -> Router<Shared> {
+pub(crate) fn routes() -> Routes {
     let ends = "/bindings/{vhost}/e/{source}/{dtype}/{destination}";
-    Router::new()
-        .route("/bindings", get(list))
-        .route("/bindings/{vhost}", get(list))
-        .route(ends, get(between).post(create))
-        .route(&format!("{ends}/{{props}}"), get(one).delete(delete))
+    let lists = |methods: Methods| methods.lists::<schemas::Binding>();
+    let between = lists(
+        get(between).says("The bindings between an exchange and a queue or another exchange"),
+    )
+    .post(create)
+    .says("Make a binding; the header `Location` says where it is")
+    .takes::<schemas::NewBinding>()
+    .answers(StatusCode::CREATED);
+    let one = get(one)
+        .says("A binding")
+        .gives::<schemas::Binding>()
+        .delete(delete)
+        .says("Take a binding away");
+    Routes::about("Bindings")
+        .route("/bindings", lists(get(list).says("All bindings")))
+        .route(
+            "/bindings/{vhost}",
+            lists(get(list).says("The bindings of a virtual host")),
+        )
+        .route(ends, between)
+        .route(&format!("{ends}/{{props}}"), one)
         .route(
             "/exchanges/{vhost}/{exchange}/bindings/source",
-            get(from_exchange),
+            lists(get(from_exchange).says("The bindings that lead away from an exchange")),
         )
         .route(
             "/exchanges/{vhost}/{exchange}/bindings/destination",
-            get(to_exchange),
+            lists(get(to_exchange).says("The bindings that lead to an exchange")),
         )
-        .route("/queues/{vhost}/{queue}/bindings", get(to_queue))
+        .route(
+            "/queues/{vhost}/{queue}/bindings",
+            lists(get(to_queue).says("The bindings that lead to a queue")),
+        )
 }
 
 impl Listed for BindingDefinition {

@@ -7,9 +7,7 @@
 use std::{marker::PhantomData, net::IpAddr, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use broker_core::{
-    authentication::Identity, permissions::Access, users::LoginProtocol, vhost::Vhost,
-};
+use broker_core::{authentication::Identity, permissions::Access, vhost::Vhost};
 use tokio::task::block_in_place;
 
 use crate::{Error, Node, Shared, audit, login, request::Names};
@@ -283,10 +281,7 @@ impl<L: Level> FromRequestParts<Shared> for Authorized<L> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, node: &Shared) -> Result<Self, Error> {
-        let logged_in = login::log_in(parts, node).await;
-        let attempts = node.core.login_attempts();
-        attempts.count(LoginProtocol::Http, logged_in.is_ok());
-        let caller = logged_in?;
+        let caller = login::log_in(parts, node).await?;
         audit::note_user(&caller.user);
         let scope = Scope::of(parts, node).await?;
         let checked = caller

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use axum::{Router, extract::State, response::Response, routing::get};
+use axum::{extract::State, response::Response};
 use broker_core::{
     arguments::json::table_to_json,
     broker::{ChannelEntry, ConnectionEntry},
@@ -18,18 +18,44 @@ use crate::{
     caller::{Authorized, Level, Management, VhostVisible},
     connections::{channel_state, may_see, named, permit, visible},
     listing::{self, Columns, Key, Listed, Ready},
+    openapi::{Methods, Routes, get, schemas::clients as schemas},
     request::{Names, Query},
     statistics::{Figures, Object, Ranges, channel_stats, time_text},
 };
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/channels", get(list::<Management>))
-        .route("/vhosts/{vhost}/channels", get(list::<VhostVisible>))
-        .route("/channels/{channel}", get(one))
-        .route("/connections/{connection}/channels", get(of_connection))
-        .route("/consumers", get(consumers))
-        .route("/consumers/{vhost}", get(consumers))
+pub(crate) fn routes() -> Routes {
+    let lists = |methods: Methods| methods.pages::<schemas::Channel>().with_statistics();
+    let one = get(one)
+        .says("A channel")
+        .gives::<schemas::Channel>()
+        .with_statistics();
+    let of_connection = get(of_connection).says("The channels of a connection");
+    Routes::about("Channels and consumers")
+        .route(
+            "/channels",
+            lists(get(list::<Management>).says("All channels")),
+        )
+        .route(
+            "/vhosts/{vhost}/channels",
+            lists(get(list::<VhostVisible>).says("The channels in a virtual host")),
+        )
+        .route("/channels/{channel}", one)
+        .route(
+            "/connections/{connection}/channels",
+            of_connection.lists::<schemas::Channel>().with_statistics(),
+        )
+        .route(
+            "/consumers",
+            get(consumers)
+                .says("All consumers")
+                .lists::<schemas::Consumer>(),
+        )
+        .route(
+            "/consumers/{vhost}",
+            get(consumers)
+                .says("The consumers in a virtual host")
+                .lists::<schemas::Consumer>(),
+        )
 }
 
 /// A channel of a list.

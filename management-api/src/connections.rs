@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use amqp_codec::AMQPValue;
 use axum::{
-    Router,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::Response,
-    routing::get,
 };
 use broker_core::{
     arguments::json::table_to_json,
@@ -23,6 +21,7 @@ use crate::{
     Error, Node, Shared,
     caller::{Authorized, Caller, Level, Management, VhostVisible},
     listing::{self, Columns, Key, Listed, Ready},
+    openapi::{Methods, Routes, get, schemas::Any, schemas::clients as schemas},
     request::{Names, Query},
     statistics::{Figures, Object, Ranges, put_socket},
 };
@@ -30,16 +29,37 @@ use crate::{
 /// Why a connection is closed unless the operator says (RabbitMQ's words).
 const CLOSED: &str = "Closed via management plugin";
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/connections", get(list::<Management>))
-        .route("/vhosts/{vhost}/connections", get(list::<VhostVisible>))
-        .route("/connections/{connection}", get(one).delete(close))
-        .route("/connections/{connection}/sessions", get(sessions))
+pub(crate) fn routes() -> Routes {
+    let lists = |methods: Methods| methods.pages::<schemas::Connection>().with_statistics();
+    let one = get(one)
+        .says("A connection")
+        .gives::<schemas::Connection>()
+        .with_statistics()
+        .delete(close)
+        .says("Close a connection")
+        .header("X-Reason", "what the client is told");
+    let of_user = get(of_user)
+        .says("The connections of a user, in short")
+        .pages::<schemas::Connection>()
+        .delete(close_user)
+        .says("Close the connections of a user")
+        .header("X-Reason", "what the clients are told");
+    let sessions = get(sessions).says("The sessions of AMQP 1.0 on a connection: none");
+    Routes::about("Connections")
         .route(
-            "/connections/username/{username}",
-            get(of_user).delete(close_user),
+            "/connections",
+            lists(get(list::<Management>).says("All connections")),
         )
+        .route(
+            "/vhosts/{vhost}/connections",
+            lists(get(list::<VhostVisible>).says("The connections to a virtual host")),
+        )
+        .route("/connections/{connection}", one)
+        .route(
+            "/connections/{connection}/sessions",
+            sessions.gives::<Vec<Any>>(),
+        )
+        .route("/connections/username/{username}", of_user)
 }
 
 /// A connection of a list.

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
     extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State},
     http::{
         HeaderValue, StatusCode,
         header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION},
     },
     response::{IntoResponse as _, Response},
-    routing::get,
 };
 use broker_core::definitions_file::{DefinitionsFile, Scope as Exported};
 use bytes::Bytes;
@@ -20,18 +18,33 @@ use crate::{
     body::{MAX_BODY_SIZE, RawBody, too_long},
     caller::{Administrator, Authorized, Scope},
     listing,
+    openapi::{
+        Routes, get,
+        schemas::settings::{self as schemas, UploadForm},
+    },
     request::Query,
 };
 
-pub(crate) fn routes() -> Router<Shared> {
-    let definitions = get(export).post(import);
-    Router::new()
-        .route("/definitions", definitions.clone())
-        .route("/definitions/{vhost}", definitions.clone())
+pub(crate) fn routes() -> Routes {
+    let all = || {
+        get(export)
+            .says("Everything that was declared, as a file")
+            .gives::<schemas::Definitions>()
+            .asks("download", "the name under which a browser stores it")
+            .post(import)
+            .says("Declare what a file says, all of it or nothing")
+            .takes::<schemas::Definitions>()
+            .takes_as::<UploadForm>("multipart/form-data")
+            .answers(StatusCode::NO_CONTENT)
+            .answers(StatusCode::SEE_OTHER)
+    };
+    Routes::about("Definitions")
+        .route("/definitions", all())
+        .route("/definitions/{vhost}", all())
         // The name of very old clients.
-        .route("/all-configuration", definitions)
+        .route("/all-configuration", all())
         // Bodies have our own bound, which is larger.
-        .layer(DefaultBodyLimit::disable())
+        .with(|router| router.layer(DefaultBodyLimit::disable()))
 }
 
 async fn export(

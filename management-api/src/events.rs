@@ -8,6 +8,7 @@ use std::{collections::VecDeque, sync::Mutex};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// The most events of one kind that are kept.
 pub const EVENTS_OF_A_KIND: usize = 1_000;
@@ -22,7 +23,7 @@ const LONGEST_VALUE: usize = 1_000;
 const OVERHEAD: usize = 200;
 
 /// What an event is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// Logins, and what was refused to somebody.
@@ -101,7 +102,7 @@ impl EventKind {
 }
 
 /// How bad an event is; the worst is the greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// As it should be.
@@ -125,7 +126,7 @@ impl Severity {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Event {
     /// Its place among all events; it grows also over restarts of the broker.
     pub id: u64,
@@ -138,6 +139,7 @@ pub struct Event {
     /// What happened, in words.
     pub text: String,
     /// Who and what: `by`, `user`, `vhost`, `queue` and others. Never a secret.
+    #[schema(value_type = Object)]
     pub fields: Map<String, Value>,
 }
 
@@ -165,7 +167,7 @@ pub struct EventFilter {
 }
 
 /// What is found in an [`EventLog`].
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub struct Events {
     /// The events, the oldest first.
     pub events: Vec<Event>,

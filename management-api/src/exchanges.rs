@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    response::Response,
-    routing::{get, post},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use broker_core::{
     arguments::json::table_to_json,
     vhost::{Exchange, ExchangeDeclaration, Publication},
@@ -22,20 +16,42 @@ use crate::{
     body::{JsonBody, check_name},
     caller::{Authorized, VhostMember},
     listing::{self, Columns, Key, Listed},
+    openapi::{
+        Methods, Routes, get, post,
+        schemas::{
+            messages::{NewMessage, Routed},
+            topology as schemas,
+        },
+    },
     properties,
     request::{Names, Query, put_status},
     statistics::{Ranges, put_exchange},
 };
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/exchanges", get(list))
-        .route("/exchanges/{vhost}", get(list))
+pub(crate) fn routes() -> Routes {
+    let lists = |methods: Methods| methods.pages::<schemas::Exchange>().with_statistics();
+    let one = get(one)
+        .says("An exchange")
+        .gives::<schemas::Exchange>()
+        .with_statistics()
+        .put(put)
+        .says("Declare an exchange")
+        .takes::<schemas::NewExchange>()
+        .delete(delete)
+        .says("Delete an exchange")
+        .flag("if-unused", "only if nothing is bound to it");
+    let publish = post(publish)
+        .says("Publish a message; the answer comes when it is safe")
+        .takes::<NewMessage>()
+        .gives::<Routed>();
+    Routes::about("Exchanges")
+        .route("/exchanges", lists(get(list).says("All exchanges")))
         .route(
-            "/exchanges/{vhost}/{exchange}",
-            get(one).put(put).delete(delete),
+            "/exchanges/{vhost}",
+            lists(get(list).says("The exchanges of a virtual host")),
         )
-        .route("/exchanges/{vhost}/{exchange}/publish", post(publish))
+        .route("/exchanges/{vhost}/{exchange}", one)
+        .route("/exchanges/{vhost}/{exchange}/publish", publish)
 }
 
 /// An exchange of a list.

@@ -2,52 +2,115 @@
 //! the reason.
 
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{StatusCode, header::CACHE_CONTROL},
     response::{IntoResponse as _, Response},
-    routing::get,
 };
 use serde_json::{Value, json};
 
 use crate::{
     Error, Node, Shared,
     caller::{Authorized, Management, VhostMember},
+    openapi::{Methods, Routes, get, schemas::node::Health},
     request::Names,
 };
 
-const LEADERS: &str = "/health/checks/quorum-queues-without-elected-leaders";
+pub(crate) fn routes() -> Routes {
+    let check = |methods: Methods, what| {
+        let methods = methods.says(what).gives::<Health>();
+        methods.answers_with::<Health>(StatusCode::SERVICE_UNAVAILABLE)
+    };
+    let limit = get(below_connection_limit);
+    let clients = get(ready_to_serve);
+    Routes::about("Health")
+        .route(
+            "/alarms",
+            check(
+                get(alarms),
+                "Are publishers blocked, because memory or disk is short?",
+            ),
+        )
+        .route(
+            "/local-alarms",
+            check(get(local_alarms), "The same on this node"),
+        )
+        .route(
+            "/certificate-expiration/{within}/{unit}",
+            check(
+                get(certificates),
+                "Does a certificate expire within this time?",
+            ),
+        )
+        .route(
+            "/port-listener/{port}",
+            check(get(port_listener), "Does anything listen on this port?"),
+        )
+        .route(
+            "/protocol-listener/{protocols}",
+            check(get(protocol_listener), "Is one of these protocols served?"),
+        )
+        .route(
+            "/virtual-hosts",
+            check(get(fine), "Do all virtual hosts run?"),
+        )
+        .route(
+            "/metadata-store/initialized",
+            check(get(fine), "Are definitions there?"),
+        )
+        .route(
+            "/metadata-store/initialized/with-data",
+            check(get(with_data), "Is there a virtual host?"),
+        )
+        .route(
+            "/node-is-quorum-critical",
+            check(get(quorum_critical), "May this node stop?"),
+        )
+        .route(
+            "/reached-target-cluster-size",
+            check(get(anybody_fine), "Are enough nodes there?").open(),
+        )
+        .route(
+            "/is-in-service",
+            check(get(in_service), "Does the broker not stop?").open(),
+        )
+        .route(
+            "/below-node-connection-limit",
+            check(limit, "May another client connect?").open(),
+        )
+        .route(
+            "/ready-to-serve-clients",
+            check(clients, "Can clients connect?").open(),
+        )
+        .below("/health/checks")
+        .merge(leaders())
+        .route(
+            "/healthchecks/node",
+            check(get(node_health), "The check of RabbitMQ 3"),
+        )
+        .route(
+            "/healthchecks/node/{node}",
+            check(get(node_health), "The check of RabbitMQ 3"),
+        )
+        .route(
+            "/aliveness-test/{vhost}",
+            check(get(aliveness), "May you connect to this virtual host?"),
+        )
+}
 
-pub(crate) fn routes() -> Router<Shared> {
-    let checks = Router::new()
-        .route("/alarms", get(alarms))
-        .route("/local-alarms", get(local_alarms))
-        .route("/certificate-expiration/{within}/{unit}", get(certificates))
-        .route("/port-listener/{port}", get(port_listener))
-        .route("/protocol-listener/{protocols}", get(protocol_listener))
-        .route("/virtual-hosts", get(fine))
-        .route("/metadata-store/initialized", get(fine))
-        .route("/metadata-store/initialized/with-data", get(with_data))
-        .route("/node-is-quorum-critical", get(quorum_critical))
-        .route("/reached-target-cluster-size", get(anybody_fine))
-        .route("/is-in-service", get(in_service))
-        .route("/below-node-connection-limit", get(below_connection_limit))
-        .route("/ready-to-serve-clients", get(ready_to_serve));
-    Router::new()
-        .nest("/health/checks", checks)
-        .route(&format!("{LEADERS}/all-vhosts"), get(fine))
-        .route(
-            &format!("{LEADERS}/all-vhosts/pattern/{{pattern}}"),
-            get(fine),
-        )
-        .route(&format!("{LEADERS}/vhost/{{vhost}}"), get(fine))
-        .route(
-            &format!("{LEADERS}/vhost/{{vhost}}/pattern/{{pattern}}"),
-            get(fine),
-        )
-        .route("/healthchecks/node", get(node_health))
-        .route("/healthchecks/node/{node}", get(node_health))
-        .route("/aliveness-test/{vhost}", get(aliveness))
+/// Queues are where the node is.
+fn leaders() -> Routes {
+    let leaders = || {
+        get(fine)
+            .says("Do all quorum queues have a leader?")
+            .gives::<Health>()
+    };
+    Routes::about("Health")
+        .route("/all-vhosts", leaders())
+        .route("/all-vhosts/pattern/{pattern}", leaders())
+        .route("/vhost/{vhost}", leaders())
+        .route("/vhost/{vhost}/pattern/{pattern}", leaders())
+        .below("/health/checks/quorum-queues-without-elected-leaders")
 }
 
 fn ok() -> Response {

@@ -2,11 +2,9 @@
 //! `rabbit_mgmt_wm_hash_password`, `rabbit_mgmt_wm_auth_attempts`).
 
 use axum::{
-    Router,
     extract::State,
     http::{StatusCode, request::Parts},
     response::Response,
-    routing::{get, post},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use broker_core::users::hash_public_password;
@@ -18,20 +16,47 @@ use crate::{
     caller::{Administrator, Authorized, Caller, Management, Monitor},
     listing,
     login::{self, Credentials},
+    openapi::{
+        Routes, get, post,
+        schemas::{
+            access::{Hash, LoggedIn, Login, Whoami},
+            node::{Attempts, AttemptsBySource},
+        },
+    },
     request::{Names, Query},
 };
 
-pub(crate) fn routes() -> Router<Shared> {
-    let attempts = get(attempts).delete(reset_attempts);
-    Router::new()
-        .route("/whoami", get(whoami))
-        .route("/login", post(log_in).delete(log_out))
-        .route("/auth/hash_password/{password}", get(hash_password))
-        .route("/auth/attempts/{node}", attempts)
+pub(crate) fn routes() -> Routes {
+    let log_in = post(log_in)
+        .says("Check user and password, and say what to send from then on")
+        .takes_as::<Login>("application/x-www-form-urlencoded")
+        .gives::<LoggedIn>()
+        .open()
+        .delete(log_out)
+        .says("Nothing is kept of a login, so there is nothing to end")
+        .open();
+    let hash = get(hash_password)
+        .says("A hash of a password, for a definitions file")
+        .gives::<Hash>();
+    let attempts = get(attempts)
+        .says("How many logins were tried")
+        .gives::<Vec<Attempts>>()
+        .delete(reset_attempts)
+        .says("Count from 0 again");
+    let by_source = get(attempts_by_source)
+        .says("How many logins were tried from each address by each user")
+        .gives::<Vec<AttemptsBySource>>()
+        .delete(reset_attempts)
+        .says("Count from 0 again");
+    Routes::about("Logins")
         .route(
-            "/auth/attempts/{node}/source",
-            get(attempts_by_source).delete(reset_attempts),
+            "/whoami",
+            get(whoami).says("Who sends this request").gives::<Whoami>(),
         )
+        .route("/login", log_in)
+        .route("/auth/hash_password/{password}", hash)
+        .route("/auth/attempts/{node}", attempts)
+        .route("/auth/attempts/{node}/source", by_source)
 }
 
 fn caller_json(caller: &Caller) -> Value {
@@ -100,7 +125,8 @@ async fn attempts(
     listing::one(attempts.collect::<Value>(), &query)
 }
 
-/// Attempts are not counted by address and user; neither are they in RabbitMQ unless it is told to.
+/// RabbitMQ counts them only if it is told to (`track_auth_attempt_source`), because there can be any number of sources;
+/// here the latest are kept.
 async fn attempts_by_source(
     _: Authorized<Monitor>,
     State(node): State<Shared>,
@@ -108,7 +134,19 @@ async fn attempts_by_source(
     query: Query,
 ) -> Result<Response, Error> {
     node.check_name(names.get("node"))?;
-    listing::one(json!([]), &query)
+    let sources = node.core.login_attempts().by_source().into_iter();
+    let sources = sources.map(|(source, attempts)| {
+        let (succeeded, failed) = (attempts.succeeded, attempts.failed);
+        json!({
+            "remote_address": source.address.to_string(),
+            "username": source.user,
+            "protocol": source.protocol.as_str(),
+            "auth_attempts": succeeded + failed,
+            "auth_attempts_succeeded": succeeded,
+            "auth_attempts_failed": failed,
+        })
+    });
+    listing::one(sources.collect::<Value>(), &query)
 }
 
 async fn reset_attempts(

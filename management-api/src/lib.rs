@@ -29,6 +29,7 @@ mod listing;
 mod login;
 mod node;
 mod nodes;
+mod openapi;
 mod overview;
 mod page;
 mod parameters;
@@ -54,6 +55,7 @@ use axum::{
 };
 use tower::{ServiceExt as _, util::MapRequestLayer};
 
+use self::openapi::Routes;
 pub use self::{
     error::Error,
     events::{
@@ -73,8 +75,10 @@ pub(crate) type Shared = Arc<Node>;
 
 /// The whole HTTP interface of a broker.
 pub fn router(node: Node) -> Router {
-    let api = Router::new()
+    let api = Routes::about("The broker")
         .merge(overview::routes())
+        .merge(nodes::routes())
+        .merge(cluster::routes())
         .merge(identity::routes())
         .merge(users::routes())
         .merge(permissions::routes())
@@ -84,19 +88,18 @@ pub fn router(node: Node) -> Router {
         .merge(policies::routes())
         .merge(exchanges::routes())
         .merge(bindings::routes())
-        .merge(health::routes())
-        .merge(cluster::routes())
-        .merge(leveret::routes())
-        .merge(definitions::routes())
-        .merge(nodes::routes())
         .merge(queues::routes())
         .merge(connections::routes())
         .merge(channels::routes())
-        .fallback(async || Error::NoSuchPath)
-        .method_not_allowed_fallback(other_method);
-    let all = Router::new()
-        .merge(prometheus::routes())
-        .nest("/api", api)
+        .merge(definitions::routes())
+        .merge(health::routes())
+        .merge(leveret::routes())
+        .merge(openapi::routes())
+        .with(|router| {
+            let router = router.fallback(async || Error::NoSuchPath);
+            router.method_not_allowed_fallback(other_method)
+        });
+    let all = openapi::described(api.below("/api").merge(prometheus::routes()))
         .fallback(page::serve)
         .layer(from_fn(audit::request))
         .with_state(Arc::new(node));

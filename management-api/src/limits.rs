@@ -1,7 +1,7 @@
 //! Limits of vhosts and users (RabbitMQ: `rabbit_mgmt_wm_limits`, `rabbit_mgmt_wm_user_limits`; the faults are those of
 //! `rabbit_parameter_validation:proplist`).
 
-use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
+use axum::{extract::State, http::StatusCode, response::Response};
 use broker_core::definitions::{UserLimitsDefinition, VhostLimitsDefinition};
 use serde_json::{Map, Value, json};
 
@@ -10,19 +10,49 @@ use crate::{
     body::JsonBody,
     caller::{Administrator, Authorized, Management, VhostVisible},
     listing::{self, Ready},
+    openapi::{
+        self, Routes, get,
+        schemas::settings::{NewLimit, UserLimits, VhostLimits},
+    },
     request::{Names, Query},
     users::limits_json,
 };
 
-pub(crate) fn routes() -> Router<Shared> {
-    let of_vhost = axum::routing::put(put_of_vhost).delete(delete_of_vhost);
-    let of_user = axum::routing::put(put_of_user).delete(delete_of_user);
-    Router::new()
-        .route("/vhost-limits", get(of_vhosts))
-        .route("/vhost-limits/{vhost}", get(of_vhosts))
+pub(crate) fn routes() -> Routes {
+    let of_vhost = openapi::put(put_of_vhost)
+        .says("Limit a virtual host: `max-connections`, `max-queues`")
+        .takes::<NewLimit>()
+        .answers(StatusCode::NO_CONTENT)
+        .delete(delete_of_vhost)
+        .says("Take a limit away");
+    let of_user = openapi::put(put_of_user)
+        .says("Limit a user: `max-connections`, `max-channels`")
+        .takes::<NewLimit>()
+        .answers(StatusCode::NO_CONTENT)
+        .delete(delete_of_user)
+        .says("Take a limit away, or `all`");
+    let all_of_vhosts = get(of_vhosts).says("The limits of all virtual hosts");
+    Routes::about("Limits")
+        .route("/vhost-limits", all_of_vhosts.lists::<VhostLimits>())
+        .route(
+            "/vhost-limits/{vhost}",
+            get(of_vhosts)
+                .says("The limits of a virtual host")
+                .lists::<VhostLimits>(),
+        )
         .route("/vhost-limits/{vhost}/{name}", of_vhost)
-        .route("/user-limits", get(of_users))
-        .route("/user-limits/{user}", get(of_one_user))
+        .route(
+            "/user-limits",
+            get(of_users)
+                .says("The limits of all users")
+                .lists::<UserLimits>(),
+        )
+        .route(
+            "/user-limits/{user}",
+            get(of_one_user)
+                .says("The limits of a user")
+                .lists::<UserLimits>(),
+        )
         .route("/user-limits/{user}/{name}", of_user)
 }
 

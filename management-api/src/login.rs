@@ -10,7 +10,10 @@ use axum::{
     http::{header::AUTHORIZATION, request::Parts},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use broker_core::authentication::{self, Identity, Refusal, Verdict};
+use broker_core::{
+    authentication::{self, Identity, Refusal, Verdict},
+    users::LoginProtocol,
+};
 use tokio::sync::Semaphore;
 
 use crate::{Error, Node, Shared, caller::Caller, session};
@@ -71,13 +74,32 @@ pub(crate) async fn peer(parts: &mut Parts, node: &Shared) -> Result<IpAddr, Err
 /// 401: there are no credentials, or wrong ones, or the user may not log in from there.
 pub(crate) async fn log_in(parts: &mut Parts, node: &Shared) -> Result<Caller, Error> {
     let peer = peer(parts, node).await?;
-    if let Some(credentials) = Credentials::of(parts) {
-        return check(credentials, peer, node).await;
-    }
-    match session::is_of_the_page(&parts.headers) {
-        true => log_in_by_session(parts, peer, node).await,
-        false => Err(Error::NotAuthenticated),
-    }
+    let credentials = Credentials::of(parts);
+    let claimed = credentials.as_ref().map(|it| it.user.clone());
+    let logged_in = match credentials {
+        Some(credentials) => check(credentials, peer, node).await,
+        None if session::is_of_the_page(&parts.headers) => {
+            log_in_by_session(parts, peer, node).await
+        }
+        None => Err(Error::NotAuthenticated),
+    };
+    count(
+        claimed.as_deref().unwrap_or_default(),
+        peer,
+        &logged_in,
+        node,
+    );
+    logged_in
+}
+
+/// Counts an attempt of somebody who claims to be this user; a token says only when it is good whose it is.
+pub(crate) fn count(claimed: &str, peer: IpAddr, logged_in: &Result<Caller, Error>, node: &Node) {
+    let user = match logged_in {
+        Ok(caller) => &*caller.user,
+        Err(_) => claimed,
+    };
+    let attempts = node.core.login_attempts();
+    attempts.count(LoginProtocol::Http, peer, user, logged_in.is_ok());
 }
 
 /// The user of a session, who is checked again each time. This is no guess at a password, and counts for none.

@@ -30,6 +30,8 @@ pub struct Node {
     pub loopback_users: Vec<String>,
     /// The most connections of clients, 0 for any number.
     pub connection_max: usize,
+    /// The configuration in effect, as text without secrets.
+    pub configuration: String,
     /// Where definitions and messages are kept.
     pub data_dir: PathBuf,
     /// When the program was started.

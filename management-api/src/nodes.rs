@@ -2,7 +2,7 @@
 //!
 //! What concerns Erlang, its file handle cache and its message store is left out; see `docs/compatibility.md`.
 
-use axum::{Router, extract::State, response::Response, routing::get};
+use axum::{extract::State, response::Response};
 use broker_core::{
     alarms,
     statistics::{Column, Resource},
@@ -13,6 +13,7 @@ use crate::{
     Error, Node, Shared,
     caller::{Authorized, Monitor},
     listing::{self, Ready},
+    openapi::{Routes, get, schemas::node as schemas},
     request::{Names, Query},
     statistics::{Object, Ranges, put_churn, put_resources},
 };
@@ -30,12 +31,24 @@ pub struct ResourceLimits {
     pub processors: usize,
 }
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/nodes", get(list))
-        .route("/nodes/{node}", get(one))
-        .route("/nodes/{node}/memory", get(memory))
-        .route("/nodes/{node}/memory/ets", get(memory))
+pub(crate) fn routes() -> Routes {
+    let memory = || {
+        get(memory)
+            .says("What its memory is used for")
+            .gives::<schemas::NodeMemory>()
+    };
+    let list = get(list)
+        .says("The node, as a list")
+        .lists::<schemas::Node>();
+    let one = get(one).says("The node").gives::<schemas::Node>();
+    let relative = get(relative_memory).says("The same in per cent");
+    let relative = relative.gives::<schemas::RelativeNodeMemory>();
+    Routes::about("The broker")
+        .route("/nodes", list.with_statistics())
+        .route("/nodes/{node}", one.with_statistics())
+        .route("/nodes/{node}/memory", memory())
+        .route("/nodes/{node}/memory/relative", relative)
+        .route("/nodes/{node}/memory/ets", memory())
 }
 
 async fn list(
@@ -76,6 +89,30 @@ async fn memory(
             "other_proc": used.saturating_sub(queues),
             "strategy": "rss",
             "total": { "rss": used, "allocated": used, "erlang": used },
+        }
+    });
+    listing::one(memory, &query)
+}
+
+/// The same in per cent (`rabbit_mgmt_wm_node_memory:format`): what is there at all is at least 1.
+async fn relative_memory(
+    _: Authorized<Monitor>,
+    State(node): State<Shared>,
+    names: Names,
+    query: Query,
+) -> Result<Response, Error> {
+    check_name(&names, &node)?;
+    let total = used(&node, Resource::MemUsed).max(1);
+    let queues = node.core.pager().resident() as u64;
+    let percentage = |part: u64| match (part as f64 / total as f64 * 100.0).round() as u64 {
+        0 if part > 0 => 1,
+        rounded => rounded,
+    };
+    let memory = json!({
+        "memory": {
+            "total": 100,
+            "queue_procs": percentage(queues),
+            "other_proc": percentage(total.saturating_sub(queues)),
         }
     });
     listing::one(memory, &query)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, response::Response, routing::get};
+use axum::{extract::State, response::Response};
 use broker_core::{
     statistics::{Counts, OF_NODE},
     vhost::Vhost,
@@ -14,12 +14,16 @@ use crate::{
     caller::{Authorized, Caller, Management},
     listing,
     nodes::{contexts, exchange_types},
+    openapi::{Routes, get, schemas::node as schemas},
     request::Query,
     statistics::{Figures, Object, Ranges, put_overview},
 };
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new().route("/overview", get(overview))
+pub(crate) fn routes() -> Routes {
+    let overview = get(overview)
+        .says("What there is, and what is going on")
+        .with_statistics();
+    Routes::about("The broker").route("/overview", overview.gives::<schemas::Overview>())
 }
 
 async fn overview(

@@ -4,7 +4,7 @@
 //! The components that a broker without plugins has are operator policies and the limits of vhosts. Both are kept as what
 //! they are, and shown and set here in the form of parameters.
 
-use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
+use axum::{extract::State, http::StatusCode, response::Response};
 use broker_core::{
     definitions::VhostLimitsDefinition, policy::PolicyKind, store::Ticket, vhost::Vhost,
 };
@@ -16,6 +16,10 @@ use crate::{
     caller::{Authorized, Policymaker, VhostPolicymaker},
     limits,
     listing::{self, Ready},
+    openapi::{
+        Methods, Routes, get,
+        schemas::settings::{GlobalParameter, NewValue, Parameter},
+    },
     policies,
     request::{Names, Query, put_status},
 };
@@ -26,20 +30,38 @@ const OPERATOR_POLICY: &str = "operator_policy";
 /// The limits of a vhost, all in one parameter.
 const VHOST_LIMITS: &str = "vhost-limits";
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/parameters", get(list))
-        .route("/parameters/{component}", get(list))
-        .route("/parameters/{component}/{vhost}", get(list))
+pub(crate) fn routes() -> Routes {
+    let lists = |methods: Methods| methods.lists::<Parameter>();
+    let one = get(one)
+        .says("A parameter")
+        .gives::<Parameter>()
+        .put(put)
+        .says("Set a parameter")
+        .takes::<NewValue>()
+        .delete(delete)
+        .says("Take a parameter away");
+    let one_global = get(global)
+        .says("A parameter of the broker as a whole")
+        .gives::<GlobalParameter>()
+        .put(put_global)
+        .says("Set it")
+        .takes::<NewValue>()
+        .delete(delete_global)
+        .says("Take it away");
+    let globals = get(globals).says("The parameters of the broker as a whole");
+    Routes::about("Parameters")
+        .route("/parameters", lists(get(list).says("All parameters")))
         .route(
-            "/parameters/{component}/{vhost}/{name}",
-            get(one).put(put).delete(delete),
+            "/parameters/{component}",
+            lists(get(list).says("The parameters of a component")),
         )
-        .route("/global-parameters", get(globals))
         .route(
-            "/global-parameters/{name}",
-            get(global).put(put_global).delete(delete_global),
+            "/parameters/{component}/{vhost}",
+            lists(get(list).says("The parameters of a component in a virtual host")),
         )
+        .route("/parameters/{component}/{vhost}/{name}", one)
+        .route("/global-parameters", globals.lists::<GlobalParameter>())
+        .route("/global-parameters/{name}", one_global)
 }
 
 async fn list(

@@ -1,6 +1,6 @@
 //! Permissions and topic permissions of users in vhosts (RabbitMQ: `rabbit_mgmt_wm_permission` and its neighbours).
 
-use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
+use axum::{extract::State, http::StatusCode, response::Response};
 use broker_core::definitions::{PermissionDefinition, TopicPermissionDefinition};
 use serde_json::{Value, to_value};
 
@@ -9,27 +9,62 @@ use crate::{
     body::JsonBody,
     caller::{Administrator, Authorized},
     listing::{self, Ready},
+    openapi::{Methods, Routes, get, schemas::access as schemas},
     request::{Names, Query, put_status},
 };
 
 /// The order of every list here.
 const ORDER: &[&str] = &["vhost", "user"];
 
-pub(crate) fn routes() -> Router<Shared> {
-    let one_topic = get(user_topics).put(put_topic).delete(delete_topics);
-    Router::new()
-        .route("/permissions", get(list))
+pub(crate) fn routes() -> Routes {
+    let one = get(one)
+        .says("The permissions of a user in a virtual host")
+        .gives::<schemas::Permission>()
+        .put(put)
+        .says("Set them")
+        .takes::<schemas::NewPermission>()
+        .delete(delete)
+        .says("Take them away");
+    let all = |methods: Methods| methods.lists::<schemas::Permission>();
+    Routes::about("Permissions")
+        .route("/permissions", all(get(list).says("All permissions")))
+        .route("/permissions/{vhost}/{user}", one)
         .route(
-            "/permissions/{vhost}/{user}",
-            get(one).put(put).delete(delete),
+            "/users/{user}/permissions",
+            all(get(of_user).says("The permissions of a user")),
         )
-        .route("/users/{user}/permissions", get(of_user))
-        .route("/vhosts/{vhost}/permissions", get(of_vhost))
-        .route("/topic-permissions", get(topics))
-        .route("/topic-permissions/{vhost}/{user}", one_topic.clone())
-        .route("/topic-permissions/{vhost}/{user}/{exchange}", one_topic)
-        .route("/users/{user}/topic-permissions", get(topics_of_user))
-        .route("/vhosts/{vhost}/topic-permissions", get(topics_of_vhost))
+        .route(
+            "/vhosts/{vhost}/permissions",
+            all(get(of_vhost).says("The permissions in a virtual host")),
+        )
+        .merge(topic_routes())
+}
+
+fn topic_routes() -> Routes {
+    let one = get(user_topics)
+        .says("The topic permissions of a user in a virtual host")
+        .gives::<Vec<schemas::TopicPermission>>()
+        .put(put_topic)
+        .says("Set those for one exchange")
+        .takes::<schemas::NewTopicPermission>()
+        .delete(delete_topics)
+        .says("Take them away");
+    let all = |methods: Methods| methods.lists::<schemas::TopicPermission>();
+    Routes::about("Permissions")
+        .route(
+            "/topic-permissions",
+            all(get(topics).says("All topic permissions")),
+        )
+        .route("/topic-permissions/{vhost}/{user}", one.clone())
+        .route("/topic-permissions/{vhost}/{user}/{exchange}", one)
+        .route(
+            "/users/{user}/topic-permissions",
+            all(get(topics_of_user).says("The topic permissions of a user")),
+        )
+        .route(
+            "/vhosts/{vhost}/topic-permissions",
+            all(get(topics_of_vhost).says("The topic permissions in a virtual host")),
+        )
 }
 
 fn permissions(

@@ -1,6 +1,6 @@
 //! Policies and operator policies (RabbitMQ: `rabbit_mgmt_wm_policy`, `rabbit_mgmt_wm_operator_policy`).
 
-use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
+use axum::{extract::State, http::StatusCode, response::Response};
 use broker_core::policy::{
     PolicyDefinition,
     PolicyKind::{self, OperatorPolicy, Policy},
@@ -13,22 +13,46 @@ use crate::{
     body::JsonBody,
     caller::{Administrator, Authorized, Level, VhostMember, VhostPolicymaker},
     listing::{self, Ready},
+    openapi::{Methods, Routes, get, schemas::settings as schemas},
     request::{Names, Query, put_status},
 };
 
-pub(crate) fn routes() -> Router<Shared> {
+pub(crate) fn routes() -> Routes {
     let policy = get(one::<VhostPolicymaker, Policies>)
+        .says("A policy")
+        .gives::<schemas::Policy>()
         .put(put::<VhostPolicymaker, Policies>)
-        .delete(delete::<VhostPolicymaker, Policies>);
+        .says("Set a policy")
+        .takes::<schemas::NewPolicy>()
+        .delete(delete::<VhostPolicymaker, Policies>)
+        .says("Take a policy away");
     let operator_policy = get(one::<Administrator, OperatorPolicies>)
+        .says("An operator policy")
+        .gives::<schemas::Policy>()
         .put(put::<Administrator, OperatorPolicies>)
-        .delete(delete::<Administrator, OperatorPolicies>);
-    Router::new()
-        .route("/policies", get(list::<Policies>))
-        .route("/policies/{vhost}", get(list::<Policies>))
+        .says("Set an operator policy")
+        .takes::<schemas::NewPolicy>()
+        .delete(delete::<Administrator, OperatorPolicies>)
+        .says("Take an operator policy away");
+    let lists = |methods: Methods| methods.lists::<schemas::Policy>();
+    Routes::about("Policies")
+        .route(
+            "/policies",
+            lists(get(list::<Policies>).says("All policies")),
+        )
+        .route(
+            "/policies/{vhost}",
+            lists(get(list::<Policies>).says("The policies of a virtual host")),
+        )
         .route("/policies/{vhost}/{name}", policy)
-        .route("/operator-policies", get(list::<OperatorPolicies>))
-        .route("/operator-policies/{vhost}", get(list::<OperatorPolicies>))
+        .route(
+            "/operator-policies",
+            lists(get(list::<OperatorPolicies>).says("All operator policies")),
+        )
+        .route(
+            "/operator-policies/{vhost}",
+            lists(get(list::<OperatorPolicies>).says("The operator policies of a virtual host")),
+        )
         .route("/operator-policies/{vhost}/{name}", operator_policy)
 }
 

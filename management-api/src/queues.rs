@@ -6,13 +6,7 @@ mod object;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    response::Response,
-    routing::{delete, get, post},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use broker_core::{
     permissions::{Operation, Resource},
     queue::{ConnectionId, Queue, Work},
@@ -27,6 +21,13 @@ use crate::{
     body::JsonBody,
     caller::{Administrator, Authorized, VhostMember},
     listing,
+    openapi::{
+        Methods, Routes, delete, get, post,
+        schemas::{
+            messages::{Get, Got},
+            queues as schemas,
+        },
+    },
     request::{Names, Query, put_status},
     statistics::Ranges,
 };
@@ -34,16 +35,48 @@ use crate::{
 /// What the API is for queues: no connection that could have an exclusive one.
 const NO_CONNECTION: ConnectionId = ConnectionId(0);
 
-pub(crate) fn routes() -> Router<Shared> {
-    let one = get(one).put(declare).delete(remove);
-    Router::new()
-        .route("/queues", get(list))
-        .route("/queues/detailed", get(list_detailed))
-        .route("/queues/{vhost}", get(list))
+pub(crate) fn routes() -> Routes {
+    let lists = |methods: Methods| {
+        let methods = methods.pages::<schemas::Queue>().with_statistics();
+        methods.flag("enable_queue_totals", "lengths, also with `disable_stats`")
+    };
+    let one = get(one)
+        .says("A queue")
+        .gives::<schemas::Queue>()
+        .with_statistics()
+        .flag("enable_queue_totals", "lengths, also with `disable_stats`")
+        .put(declare)
+        .says("Declare a queue")
+        .takes::<schemas::NewQueue>()
+        .delete(remove)
+        .says("Delete a queue")
+        .flag("if-unused", "only if it has no consumers")
+        .flag("if-empty", "only if it holds no messages");
+    let take = post(get::get)
+        .says("Take messages out of a queue, and perhaps put them back")
+        .takes::<Get>()
+        .gives::<Vec<Got>>();
+    let act = post(act).says("Do what clients of mirrored queues ask for: nothing");
+    Routes::about("Queues")
+        .route("/queues", lists(get(list).says("All queues")))
+        .route(
+            "/queues/detailed",
+            lists(get(list_detailed).says("All queues, with everything that lists can show")),
+        )
+        .route(
+            "/queues/{vhost}",
+            lists(get(list).says("The queues of a virtual host")),
+        )
         .route("/queues/{vhost}/{queue}", one)
-        .route("/queues/{vhost}/{queue}/contents", delete(purge))
-        .route("/queues/{vhost}/{queue}/get", post(get::get))
-        .route("/queues/{vhost}/{queue}/actions", post(act))
+        .route(
+            "/queues/{vhost}/{queue}/contents",
+            delete(purge).says("Delete the messages that are ready"),
+        )
+        .route("/queues/{vhost}/{queue}/get", take)
+        .route(
+            "/queues/{vhost}/{queue}/actions",
+            act.takes::<schemas::Action>(),
+        )
 }
 
 /// The queue that a request is about.

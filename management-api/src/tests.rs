@@ -23,12 +23,12 @@ mod session;
 const HERE: &str = "127.0.0.1:1";
 const GUEST: Option<&str> = Some("guest:guest");
 
-fn core() -> Arc<Broker> {
+pub(crate) fn core() -> Arc<Broker> {
     let store = Arc::new(MemoryStore::new());
     Broker::start(store, Arc::new(MemoryDefinitions::new()), 0).unwrap()
 }
 
-fn node(core: Arc<Broker>) -> Node {
+pub(crate) fn node(core: Arc<Broker>) -> Node {
     Node {
         core,
         name: "leveret@here".into(),
@@ -43,6 +43,7 @@ fn node(core: Arc<Broker>) -> Node {
         },
         loopback_users: vec!["guest".into()],
         connection_max: 0,
+        configuration: "# none".to_owned(),
         data_dir: "/var/lib/leveret".into(),
         started_at: 0,
         clock: Arc::new(|| 0),
@@ -90,7 +91,7 @@ async fn send_to(
     router.oneshot(request).await.unwrap()
 }
 
-async fn json_of(response: Response<Body>) -> Value {
+pub(crate) async fn json_of(response: Response<Body>) -> Value {
     serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap()
 }
 

@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    response::Response,
-    routing::{get, post},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use broker_core::{
     definitions::{PermissionDefinition, UserDefinition, UserLimitsDefinition},
     users::{MAX_USER_TAGS, NewPassword, SHA_256},
@@ -20,18 +14,37 @@ use crate::{
     body::JsonBody,
     caller::{Administrator, Authorized},
     listing::{self, Ready},
+    openapi::{Routes, get, post, schemas::access as schemas},
     request::{Names, Query, put_status},
 };
 
 /// A user with this tag cannot be changed through the API.
 const PROTECTED: &str = "protected";
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/users", get(list))
-        .route("/users/without-permissions", get(without_permissions))
-        .route("/users/bulk-delete", post(bulk_delete))
-        .route("/users/{user}", get(one).put(put).delete(delete))
+pub(crate) fn routes() -> Routes {
+    let without = get(without_permissions).says("Users without permissions in any virtual host");
+    let bulk_delete = post(bulk_delete)
+        .says("Delete several users")
+        .takes::<schemas::Users>();
+    let one = get(one)
+        .says("A user")
+        .gives::<schemas::User>()
+        .put(put)
+        .says("Make a user, or change it")
+        .takes::<schemas::NewUser>()
+        .delete(delete)
+        .says("Delete a user");
+    Routes::about("Users")
+        .route(
+            "/users",
+            get(list).says("All users").pages::<schemas::User>(),
+        )
+        .route(
+            "/users/without-permissions",
+            without.pages::<schemas::User>(),
+        )
+        .route("/users/bulk-delete", bulk_delete)
+        .route("/users/{user}", one)
 }
 
 async fn list(

@@ -3,13 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    response::Response,
-    routing::{get, post},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use broker_core::{
     definitions::{PermissionDefinition, VhostDefinition},
     vhost::Vhost,
@@ -21,20 +15,35 @@ use crate::{
     body::JsonBody,
     caller::{Administrator, Authorized, Management},
     listing::{self, Ready},
+    openapi::{Routes, get, post, schemas::access as schemas},
     request::{Names, Query, put_status},
     statistics::{Ranges, put_vhost},
     users::tag_list,
 };
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/vhosts", get(list))
-        .route("/vhosts/{vhost}", get(one).put(put).delete(delete))
-        .route(
-            "/vhosts/{vhost}/deletion/protection",
-            post(protect).delete(unprotect),
-        )
-        .route("/vhosts/{vhost}/start/{node}", post(start))
+pub(crate) fn routes() -> Routes {
+    let list = get(list).says("The virtual hosts that you may know of");
+    let one = get(one)
+        .says("A virtual host")
+        .gives::<schemas::Vhost>()
+        .with_statistics()
+        .put(put)
+        .says("Make a virtual host, or change it")
+        .takes::<schemas::NewVhost>()
+        .delete(delete)
+        .says("Delete a virtual host with everything in it")
+        .answers(StatusCode::NO_CONTENT)
+        .answers_with::<crate::openapi::schemas::Error>(StatusCode::PRECONDITION_FAILED);
+    let protection = post(protect)
+        .says("Protect a virtual host from deletion")
+        .delete(unprotect)
+        .says("No longer protect it");
+    let start = post(start).says("Start a virtual host that has stopped; none ever has");
+    Routes::about("Virtual hosts")
+        .route("/vhosts", list.pages::<schemas::Vhost>().with_statistics())
+        .route("/vhosts/{vhost}", one)
+        .route("/vhosts/{vhost}/deletion/protection", protection)
+        .route("/vhosts/{vhost}/start/{node}", start)
 }
 
 async fn list(

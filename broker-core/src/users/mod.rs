@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 pub use self::{
     accounts::{MAX_USER_TAGS, NewPassword},
-    attempts::{Attempts, LoginAttempts, LoginProtocol},
+    attempts::{Attempts, LoginAttempts, LoginProtocol, LoginSource},
     failures::{Asking, LoginFailures, network_of},
     first_start::FirstStart,
     password::{ARGON2ID, SHA_256, SHA_512, check_hash, hash_password, hash_public_password},

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use broker_core::{
     broker::ConnectionState,
     queue::{Millis, Queue},
@@ -15,6 +15,7 @@ use crate::{
     Error, Node, Shared,
     caller::{Authorized, Management},
     connections,
+    openapi::{Routes, get, schemas::node::Attention},
     request::Query,
 };
 
@@ -35,8 +36,16 @@ const DEATHS: [(&str, Column); 4] = [
     ("delivery_limit", Column::DeadDeliveryLimit),
 ];
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/leveret/attention", get(attention))
+pub(super) fn routes() -> Routes {
+    let attention = get(attention)
+        .says("What somebody should look at first")
+        .gives::<Attention>()
+        .counts(
+            "older_than_ms",
+            0,
+            "messages that wait for longer are told of; 10 minutes if nothing is said",
+        );
+    Routes::about("The broker").route("/leveret/attention", attention)
 }
 
 async fn attention(

@@ -1,11 +1,12 @@
 //! `GET /api/leveret/events`: what happened lately.
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 
 use crate::{
     Error, Shared,
     caller::{Authorized, Monitor},
     events::{EventFilter, EventKind, Events, Severity},
+    openapi::{Routes, get},
     request::Query,
 };
 
@@ -15,8 +16,22 @@ const USUAL_LIMIT: usize = 200;
 /// The most events of an answer.
 const HIGHEST_LIMIT: usize = 1_000;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/leveret/events", get(list))
+pub(super) fn routes() -> Routes {
+    let list = get(list)
+        .says("What happened lately")
+        .gives::<Events>()
+        .asks(
+            "kind",
+            "kinds of events, with commas; may be given several times",
+        )
+        .asks("severity", "`info`, `warning` or `error`: no lesser ones")
+        .counts("since", 0, "what comes after the event with this number")
+        .counts(
+            "limit",
+            1,
+            "how many, 200 if nothing is said and 1000 at most",
+        );
+    Routes::about("Leveret: events").route("/leveret/events", list)
 }
 
 async fn list(

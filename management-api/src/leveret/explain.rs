@@ -1,6 +1,6 @@
 //! `POST /api/leveret/exchanges/{vhost}/{exchange}/explain`: where a publish would go, and why.
 
-use axum::{Json, Router, extract::State, routing::post};
+use axum::{Json, extract::State};
 use broker_core::{
     arguments::{FieldTable, json::table_of_json, json::table_to_json},
     definitions::DestinationKind,
@@ -18,14 +18,17 @@ use crate::{
     Error, Shared,
     body::JsonBody,
     caller::{Authorized, VhostMember},
+    openapi::{Routes, post, schemas::messages as schemas},
     request::Names,
 };
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route(
-        "/leveret/exchanges/{vhost}/{exchange}/explain",
-        post(explain),
-    )
+pub(super) fn routes() -> Routes {
+    let explain = post(explain)
+        .says("Where a publish would go, and why")
+        .takes::<schemas::Explain>()
+        .gives::<schemas::Explained>();
+    Routes::about("Leveret: messages")
+        .route("/leveret/exchanges/{vhost}/{exchange}/explain", explain)
 }
 
 async fn explain(

@@ -1,17 +1,19 @@
 //! `GET /api/leveret/journal`: how the store is, which is what every confirm of a persistent message waits for. The same
 //! figures stand in `/metrics` as `leveret_journal_...`.
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State};
 use broker_core::journal::statistics::{JournalStatistics, SYNC_SECONDS};
 use serde_json::{Map, Value, json};
 
 use crate::{
     Shared,
     caller::{Authorized, Monitor},
+    openapi::{Routes, get, schemas::node::Journal},
 };
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/leveret/journal", get(journal))
+pub(super) fn routes() -> Routes {
+    let journal = get(journal).says("How the store of persistent messages is");
+    Routes::about("The broker").route("/leveret/journal", journal.gives::<Journal>())
 }
 
 async fn journal(_: Authorized<Monitor>, State(node): State<Shared>) -> Json<Value> {

@@ -1,6 +1,6 @@
 //! `/api/leveret/log-level`: which lines the broker logs, changed while it runs. A restart goes back to the configuration.
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
 
 use super::check_keys;
@@ -8,10 +8,18 @@ use crate::{
     Error, Shared,
     body::JsonBody,
     caller::{Administrator, Authorized},
+    openapi::{Routes, get, schemas::node::LogLevel},
 };
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/leveret/log-level", get(level).put(change))
+pub(super) fn routes() -> Routes {
+    let level = get(level)
+        .says("Which lines the broker logs")
+        .gives::<LogLevel>()
+        .put(change)
+        .says("Change that until the next start")
+        .takes::<LogLevel>()
+        .answers(StatusCode::NO_CONTENT);
+    Routes::about("The broker").route("/leveret/log-level", level)
 }
 
 async fn level(_: Authorized<Administrator>, State(node): State<Shared>) -> Json<Value> {

@@ -17,14 +17,13 @@ mod policy_preview;
 mod queue;
 mod session;
 
-use axum::Router;
 use serde_json::Value;
 
 pub(crate) use self::queue::own_json;
-use crate::{Error, Shared, body::JsonBody};
+use crate::{Error, body::JsonBody, openapi::Routes};
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
+pub(crate) fn routes() -> Routes {
+    Routes::about("Leveret: messages")
         .merge(attention::routes())
         .merge(events::routes())
         .merge(explain::routes())

@@ -4,11 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{StatusCode, header::LOCATION},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use broker_core::moving::{Move, Order, Target};
 use serde_json::{Value, json};
@@ -22,6 +21,7 @@ use crate::{
     Error, Node, Shared,
     body::JsonBody,
     caller::{Authorized, Caller, Management, VhostMember},
+    openapi::{Methods, Routes, get, post, schemas::moving as schemas},
     request::Names,
 };
 
@@ -31,12 +31,34 @@ const USUAL_WAIT: u64 = 1000;
 /// The longest such wait.
 const LONGEST_WAIT: u64 = 30_000;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/leveret/queues/{vhost}/{queue}/move", post(start_move))
-        .route("/leveret/queues/{vhost}/{queue}/requeue", post(requeue))
-        .route("/leveret/moves", get(list))
-        .route("/leveret/moves/{id}", get(one).delete(cancel))
+pub(super) fn routes() -> Routes {
+    let begins = |methods: Methods| {
+        let methods = methods.gives::<schemas::Move>();
+        methods.answers_with::<schemas::Move>(StatusCode::ACCEPTED)
+    };
+    let start_move = post(start_move).says("Move messages to a queue or an exchange");
+    let requeue = post(requeue).says("Send dead letters back to where they came from");
+    let one = get(one)
+        .says("A move")
+        .gives::<schemas::Move>()
+        .delete(cancel)
+        .says("Stop a move; what was moved stays moved");
+    Routes::about("Leveret: messages")
+        .route(
+            "/leveret/queues/{vhost}/{queue}/move",
+            begins(start_move.takes::<schemas::NewMove>()),
+        )
+        .route(
+            "/leveret/queues/{vhost}/{queue}/requeue",
+            begins(requeue.takes::<schemas::Requeue>()),
+        )
+        .route(
+            "/leveret/moves",
+            get(list)
+                .says("Moves, under way and done")
+                .gives::<Vec<schemas::Move>>(),
+        )
+        .route("/leveret/moves/{id}", one)
 }
 
 async fn start_move(

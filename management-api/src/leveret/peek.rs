@@ -1,6 +1,6 @@
 //! `POST /api/leveret/queues/{vhost}/{queue}/peek`: messages where they lie.
 
-use axum::{Json, Router, extract::State, routing::post};
+use axum::{Json, extract::State};
 use broker_core::permissions::{Operation, Resource};
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use crate::{
     Error, Shared,
     body::JsonBody,
     caller::{Authorized, VhostMember},
+    openapi::{Routes, post, schemas::messages as schemas},
     request::Names,
 };
 
@@ -29,8 +30,14 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// Most messages that one request looks at to find those that are meant.
 const MOST_EXAMINED: usize = 200_000;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/leveret/queues/{vhost}/{queue}/peek", post(peek))
+pub(super) fn routes() -> Routes {
+    let peek = post(peek)
+        .says("Show messages where they lie")
+        .takes::<schemas::Peek>();
+    Routes::about("Leveret: messages").route(
+        "/leveret/queues/{vhost}/{queue}/peek",
+        peek.gives::<schemas::Peeked>(),
+    )
 }
 
 async fn peek(

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, routing::post};
+use axum::{Json, extract::State};
 use broker_core::{
     policy::{Matched, Policy, PolicyKind, PolicyRequest},
     queue::Queue,
@@ -19,6 +19,10 @@ use crate::{
     Error, Shared,
     body::JsonBody,
     caller::{Administrator, Authorized, VhostPolicymaker},
+    openapi::{
+        Methods, Routes, post,
+        schemas::settings::{Preview, PreviewedPolicy},
+    },
 };
 
 /// How many matches an answer names, unless it is asked for another number.
@@ -36,12 +40,15 @@ const KEYS: &[&str] = &[
     "limit",
 ];
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/leveret/policies/{vhost}/preview", post(policy))
+pub(super) fn routes() -> Routes {
+    let described = |methods: Methods| methods.takes::<PreviewedPolicy>().gives::<Preview>();
+    let policy = post(policy).says("What a policy would match, before it is set");
+    let operator_policy = post(operator_policy).says("The same for an operator policy");
+    Routes::about("Policies")
+        .route("/leveret/policies/{vhost}/preview", described(policy))
         .route(
             "/leveret/operator-policies/{vhost}/preview",
-            post(operator_policy),
+            described(operator_policy),
         )
 }
 

@@ -3,12 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::StatusCode,
-    routing::{get, post},
-};
+use axum::{Json, extract::State, http::StatusCode};
 use broker_core::{
     permissions::{Operation, Resource},
     policy::{Setting, Source},
@@ -20,16 +15,34 @@ use serde_json::{Map, Value, json};
 use crate::{
     Error, Shared,
     caller::{Authorized, VhostMember},
+    openapi::{
+        Routes, get, post,
+        schemas::{queues::OwnQueue, topology::OwnExchange},
+    },
     request::{Names, Query},
     statistics::range,
 };
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/leveret/queues/{vhost}/{queue}", get(one))
-        .route("/leveret/exchanges/{vhost}/{exchange}", get(exchange))
-        .route("/leveret/queues/{vhost}/{queue}/pause", post(pause))
-        .route("/leveret/queues/{vhost}/{queue}/resume", post(resume))
+pub(super) fn routes() -> Routes {
+    let one = get(one)
+        .says("What RabbitMQ does not tell of a queue")
+        .gives::<OwnQueue>()
+        .counts("latency_age", 1, "samples of latencies of so many seconds")
+        .counts("latency_incr", 1, "the seconds between two of them");
+    let exchange = get(exchange)
+        .says("What RabbitMQ does not tell of an exchange")
+        .gives::<OwnExchange>();
+    Routes::about("Leveret: queues and exchanges")
+        .route("/leveret/queues/{vhost}/{queue}", one)
+        .route("/leveret/exchanges/{vhost}/{exchange}", exchange)
+        .route(
+            "/leveret/queues/{vhost}/{queue}/pause",
+            post(pause).says("Hold back the deliveries of a queue"),
+        )
+        .route(
+            "/leveret/queues/{vhost}/{queue}/resume",
+            post(resume).says("Deliver again"),
+        )
 }
 
 async fn one(

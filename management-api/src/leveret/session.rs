@@ -2,7 +2,7 @@
 
 use axum::{Extension, extract::FromRequestParts as _};
 use axum::{
-    Json, Router,
+    Json,
     extract::{State, rejection::ExtensionRejection},
     http::{
         HeaderMap, StatusCode,
@@ -10,9 +10,7 @@ use axum::{
         request::Parts,
     },
     response::{IntoResponse as _, Response},
-    routing::get,
 };
-use broker_core::users::LoginProtocol;
 use serde_json::{Value, json};
 
 use super::check_keys;
@@ -21,11 +19,34 @@ use crate::{
     body::JsonBody,
     caller::{Authorized, Caller, Management},
     login::{self, Credentials},
+    openapi::{
+        Routes, get,
+        schemas::access::{NewSession, Session},
+    },
     session::{self, COOKIE_NAME, Secure},
 };
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/leveret/session", get(show).post(begin).delete(end))
+pub(super) fn routes() -> Routes {
+    let session = get(show)
+        .says("Who is logged in, for a page")
+        .gives::<Session>()
+        .post(begin)
+        .says("Log in: the answer sets a cookie")
+        .takes::<NewSession>()
+        .header(
+            "X-Leveret-CSRF",
+            "has to be there; no other web site can send it",
+        )
+        .gives::<Session>()
+        .open()
+        .delete(end)
+        .says("Log out")
+        .header(
+            "X-Leveret-CSRF",
+            "has to be there; no other web site can send it",
+        )
+        .open();
+    Routes::about("Logins").route("/leveret/session", session)
 }
 
 /// Who is logged in, and what does not change while the broker runs.
@@ -59,8 +80,7 @@ async fn begin(
     };
     let peer = login::peer(&mut parts, &node).await?;
     let caller = login::check(credentials.clone(), peer, &node).await;
-    let attempts = node.core.login_attempts();
-    attempts.count(LoginProtocol::Http, caller.is_ok());
+    login::count(&credentials.user, peer, &caller, &node);
     let caller = caller.map_err(Error::without_challenge)?;
     caller.check_management_user()?;
     // Who logs in anew has no use for the session of before.

@@ -10,11 +10,9 @@ mod own;
 mod text;
 
 use axum::{
-    Router,
     extract::{FromRequestParts, State},
     http::{StatusCode, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse as _, Response},
-    routing::get,
 };
 use broker_core::pattern::Pattern;
 
@@ -26,6 +24,7 @@ use self::{
 use crate::{
     Error, Node, RABBITMQ_VERSION, Shared,
     caller::{Authorized, Monitor},
+    openapi::{Methods, Routes, get},
     request::Query,
 };
 
@@ -38,12 +37,29 @@ const PREFIX: &str = "rabbitmq_";
 /// The prefix of those of `/metrics/detailed`.
 const DETAILED: &str = "rabbitmq_detailed_";
 
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/metrics", get(aggregated))
-        .route("/metrics/per-object", get(per_object))
-        .route("/metrics/detailed", get(detailed))
-        .route("/metrics/memory-breakdown", get(memory_breakdown))
+pub(crate) fn routes() -> Routes {
+    let text = |methods: Methods, what| methods.says(what).gives_text("text/plain").open();
+    let detailed = text(get(detailed), "Some families of metrics, of some objects")
+        .asks("family", "a family; may be given several times")
+        .asks(
+            "vhost",
+            "only of this virtual host; may be given several times",
+        )
+        .asks(
+            "queue",
+            "only of queues whose name matches this regular expression",
+        );
+    Routes::about("Metrics")
+        .route("/metrics", text(get(aggregated), "Totals"))
+        .route(
+            "/metrics/per-object",
+            text(get(per_object), "A sample for each object"),
+        )
+        .route("/metrics/detailed", detailed)
+        .route(
+            "/metrics/memory-breakdown",
+            text(get(memory_breakdown), "What memory is used for"),
+        )
 }
 
 /// Whoever may read metrics: anybody as in RabbitMQ, or monitors if the configuration says so.

@@ -139,7 +139,7 @@ impl Handshake {
         }
         let mechanism = self.mechanism;
         let attempts = around.broker.login_attempts();
-        attempts.count(LoginProtocol::Amqp, true);
+        attempts.count(LoginProtocol::Amqp, ip, user, true);
         tracing::info!(target: "audit", peer = %around.peer, user, mechanism, "login accepted");
         self.identity = Some(identity);
         self.awaited = Awaited::TuneOk;
@@ -155,7 +155,8 @@ impl Handshake {
     fn refuse_at(&mut self, tell_at: Millis, why: &str, around: &Surroundings<'_>) {
         self.log_refusal(around, why);
         let attempts = around.broker.login_attempts();
-        attempts.count(LoginProtocol::Amqp, false);
+        let (user, ip) = (&*self.agreed.user, around.peer.ip());
+        attempts.count(LoginProtocol::Amqp, ip, user, false);
         self.awaited = Awaited::Refusal(tell_at);
     }
 
