@@ -98,7 +98,7 @@ fn typed(block: &Block) -> String {
 }
 
 /// Splits shell into commands, and these into words. A line goes on where it ends in a backslash or within quotes.
-fn split(text: &str) -> Vec<Vec<String>> {
+pub fn split(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut open = String::new();
     for line in text.lines() {

@@ -16,10 +16,10 @@ mod commands;
 mod links;
 mod page;
 mod replies;
+mod requests;
 mod snippets;
 
-#[path = "../support/broker.rs"]
-#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "../support/mod.rs"]
 mod support;
 
 #[path = "../interop/clients.rs"]
