@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
+    span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
     Layer,
@@ -41,6 +42,7 @@ const KINDS: &[(&str, EventKind)] = &[
     ("management_api::parameters", EventKind::Policy),
     ("management_api::queues", EventKind::Queue),
     ("management_api::leveret::session", EventKind::Login),
+    ("management_api::leveret::log_level", EventKind::Node),
     ("management_api::leveret", EventKind::Queue),
     ("management_api::exchanges", EventKind::Exchange),
     ("management_api::bindings", EventKind::Binding),
@@ -87,10 +89,34 @@ where
 
 struct Recorder(Arc<EventLog>);
 
-impl<S: Subscriber> Layer<S> for Recorder {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl<S> Layer<S> for Recorder
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(around) = span.extensions().get::<Fields>() {
+                fields.add(around);
+            }
+        }
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         let at = since_epoch.unwrap_or_default().as_millis();
         self.0.record(
@@ -125,7 +151,14 @@ fn severity_of(level: Level) -> Severity {
     }
 }
 
-/// The fields of an event.
+/// Whether it is a path of the API that has a password in it.
+fn is_secret(value: &Value) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| text.contains("/hash_password/"))
+}
+
+/// The fields of an event, or of a span.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -133,6 +166,19 @@ struct Fields {
 }
 
 impl Fields {
+    /// Adds what a span around the event says. Who it says the user is stands in `by` often enough: then `user` is somebody
+    /// else, or nobody.
+    fn add(&mut self, around: &Self) {
+        let known = self.others.contains_key("by");
+        for (name, value) in &around.others {
+            if !(known && name == "user") && !is_secret(value) {
+                self.others
+                    .entry(name.clone())
+                    .or_insert_with(|| value.clone());
+            }
+        }
+    }
+
     fn put(&mut self, field: &Field, value: Value) {
         self.others.insert(field.name().to_owned(), value);
     }
@@ -169,6 +215,8 @@ impl Visit for Fields {
 #[cfg(test)]
 mod tests {
     use management_api::EventFilter;
+    use serde_json::json;
+    use tracing::field::Empty;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
@@ -196,7 +244,31 @@ mod tests {
         assert_eq!(events[0].text, "vhost deleted");
         assert_eq!(
             Value::Object(events[0].fields.clone()),
-            serde_json::json!({ "by": "carol", "peer": "127.0.0.1", "count": 3, "protected": true })
+            json!({ "by": "carol", "peer": "127.0.0.1", "count": 3, "protected": true })
+        );
+    }
+
+    #[test]
+    fn a_request_says_who_made_it_and_no_secret() {
+        let events = kept(|| {
+            let request = |path: &'static str| tracing::info_span!(target: "audit", "request", peer = "10.0.0.1", user = Empty, path);
+            let span = request("/api/users");
+            span.record("user", "carol");
+            span.in_scope(|| tracing::warn!(target: "audit", reason = "no", "HTTP access denied"));
+            span.in_scope(
+                || tracing::info!(target: "audit", by = "carol", user = "dave", "user deleted"),
+            );
+            request("/api/auth/hash_password/x")
+                .in_scope(|| tracing::warn!(target: "audit", "HTTP access denied"));
+        });
+        let fields = events.iter().map(|event| event.fields.clone().into());
+        assert_eq!(
+            fields.collect::<Vec<Value>>(),
+            [
+                json!({ "reason": "no", "peer": "10.0.0.1", "user": "carol", "path": "/api/users" }),
+                json!({ "by": "carol", "user": "dave", "peer": "10.0.0.1", "path": "/api/users" }),
+                json!({ "peer": "10.0.0.1" }),
+            ]
         );
     }
 
