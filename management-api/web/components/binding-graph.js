@@ -4,13 +4,13 @@
 import { h, replace, svg } from '../core/dom.js';
 import { argumentsText, exchangeAddress, exchangeName, queueAddress } from './names.js';
 
-const WIDTH = 190;
-const CURVE = 70;
-const LABEL = 170;
+const WIDTH = 176;
+const CURVE = 50;
+const LABEL = 160;
 const ROW = 24;
 const GAP = 14;
-const LONGEST_LABEL = 24;
-const LONGEST_NAME = 22;
+const LONGEST_LABEL = 22;
+const LONGEST_NAME = 20;
 
 /** A text that fits, and the whole of it when pointed at. */
 const cut = (text, longest) => (text.length > longest ? [`${text.slice(0, longest - 1)}\u2026`, svg('title', text)] : text);

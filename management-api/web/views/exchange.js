@@ -178,10 +178,10 @@ class Bindings {
 
   async #draw(all) {
     const drawn = all.slice(0, DRAWN);
-    await this.#follow(drawn);
     if (this.#alternate) {
       drawn.push({ source: this.#exchange.name, destination_type: 'exchange', destination: this.#alternate, routing_key: '', alternate: true });
     }
+    await this.#follow(drawn);
     this.#drawn = drawn;
     this.#note.textContent = all.length > DRAWN ? `The first ${DRAWN} of ${count(all.length, 'binding')} are drawn.` : '';
     this.#show();
