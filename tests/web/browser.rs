@@ -32,8 +32,9 @@ impl Flow {
         self.program.say(line);
     }
 
-    /// Waits for the end, which must be a success.
-    pub fn finish(self) {
+    /// Waits for the end, which must be a success. It may take long, but not long from one line of output to the next.
+    pub fn finish(mut self) {
+        self.program.wait_for("the flow has ended");
         self.program.finish();
     }
 }
@@ -55,7 +56,11 @@ pub fn start(program: &str, flow: &str, broker: &Broker) -> Flow {
         .arg(folder.join(program))
         .arg(flow)
         .env("CHROMIUM", chromium)
-        .env("WEB_URL", format!("http://{http}"));
+        .env("WEB_URL", format!("http://{http}"))
+        .env(
+            "IMAGES",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images"),
+        );
     Flow {
         program: Program::start(&mut command, &broker.amqp_uri()),
         _alone: alone,

@@ -13,6 +13,7 @@
 use support::{Broker, foreign_broker};
 
 mod browser;
+mod images;
 
 #[path = "../interop/clients.rs"]
 #[allow(
@@ -99,6 +100,42 @@ flows!(
     access,
     "access.mjs",
     [finds_no_violation_in_any_view_in_light_dark_and_on_a_phone]
+);
+
+flows!(
+    exchanges,
+    "exchanges.mjs",
+    [
+        declares_an_exchange_and_says_why_not,
+        draws_bindings_and_adds_and_removes_them,
+        explains_where_a_message_would_go_and_publishes_it,
+        deletes_an_exchange_and_says_what_goes_with_it,
+    ]
+);
+
+flows!(
+    clients_of_the_broker,
+    "clients.mjs",
+    [
+        closes_a_connection_with_a_reason,
+        says_that_a_connection_has_ended_meanwhile,
+        lists_channels_and_consumers,
+        shows_only_ones_own_connections_without_the_tag_monitoring,
+    ]
+);
+
+flows!(
+    administration,
+    "administration.mjs",
+    [
+        makes_a_vhost_and_deletes_it_by_its_name,
+        gives_users_tags_permissions_and_limits,
+        previews_what_a_policy_matches_while_it_is_typed,
+        keeps_operator_policies_apart,
+        sets_and_clears_limits_in_one_place,
+        takes_definitions_down_and_up_again,
+        follows_events_as_they_happen,
+    ]
 );
 
 /// Runs a flow against a broker that is its own.

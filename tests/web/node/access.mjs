@@ -18,6 +18,9 @@ const MORE = [
   ['/queues/%2F/orders'], ['/queues/%2F/orders?tab=messages', 'button:text-is("Look")'], ['/queues/%2F/orders?tab=consumers'],
   ['/queues/%2F/orders?tab=bindings'], ['/queues/%2F/orders?tab=move', 'button:has-text("dry run")'],
   ['/queues', 'button:has-text("Declare a queue")'], ['/no/such/page'],
+  ['/exchanges/%2F/events', 'button:has-text("Explain")'], ['/exchanges/%2F/amq.default'], ['/connections', 'td.name a'], ['/vhosts/%2F'],
+  ['/vhosts/%2F', 'button:text-is("Set permissions")'], ['/users/guest'], ['/users/guest', 'button:text-is("Change tags")'],
+  ['/policies?kind=operator'], ['/policies', 'button:text-is("Change")'], ['/limits', 'button:text-is("Change")'],
 ];
 
 /** What is wrong with the page as it stands. */
@@ -42,6 +45,8 @@ await run({
     await channel.prefetch(1);
     await channel.consume('orders', () => {});
     await api('POST', '/leveret/queues/%2F/orders/pause');
+    await api('PUT', '/policies/%2F/short', { pattern: '^orders', definition: { 'max-length': 7 }, 'apply-to': 'all' });
+    await api('PUT', '/topic-permissions/%2F/guest', { exchange: 'events', write: '.*', read: '.*' });
     const found = [];
     for (const [name, options] of Object.entries(LOOKS)) {
       const out = await scene.page(options);
@@ -58,6 +63,7 @@ await run({
         // What is loaded a moment later belongs to the view.
         await page.waitForLoadState('networkidle');
         found.push(...await look(page, `${path}, ${name}`));
+        console.log(`looked at ${path}, ${name}`);
       }
       await page.context().close();
     }

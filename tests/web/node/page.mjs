@@ -129,6 +129,9 @@ export const names = (page) => texts(page, 'lv-table td.name');
 /** The address behind the host. */
 export const address = (page) => page.evaluate(() => location.pathname + location.search);
 
+/** The last line of a flow. Whoever waits for it is patient from line to line, so long flows say how far they are. */
+const ENDED = 'the flow has ended';
+
 /** Runs the flow that the command line names. */
 export async function run(flows) {
   const flow = flows[process.argv[2]];
@@ -137,5 +140,6 @@ export async function run(flows) {
   await scene.start();
   await flow(scene);
   await scene.end();
+  console.log(ENDED);
   process.exit(0);
 }
