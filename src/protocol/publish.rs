@@ -1,7 +1,8 @@
 //! The way of a publish from the wire into the batch (AMQP 0-9-1, 1.8.3.7).
 //!
 //! Publishers seldom change their target, and most messages carry no property that the broker looks at. Both are
-//! recognised without parsing: then a publish costs one comparison of names and one allocation for the message.
+//! recognised without parsing: then a publish costs one comparison of names and one allocation for the message. Where a
+//! message says more but goes where the last one went, the route is known too, and both enter their queues together.
 
 use std::{borrow::Cow, iter, sync::Arc};
 
@@ -83,7 +84,26 @@ impl Channel {
         })
     }
 
+    /// A publish that says more, or goes elsewhere than the last one.
     fn publish_examined(
+        &mut self,
+        published: &Published<'_>,
+        session: &mut Session,
+        batch: &mut Batch,
+    ) -> Handled {
+        if let Some(route) = self.cached_route(&published.method, session) {
+            let route = Arc::clone(route);
+            let examined = self.examine(published, session)?;
+            if examined.copies.is_empty() {
+                session.permit_sender(&examined)?;
+                self.hand_over(published, &examined, &route, session, batch);
+                return Ok(());
+            }
+        }
+        self.publish_anew(published, session, batch)
+    }
+
+    fn publish_anew(
         &mut self,
         published: &Published<'_>,
         session: &mut Session,
@@ -106,18 +126,26 @@ impl Channel {
         let keep = examined.copies.is_empty() && !route.by_headers;
         let route = Arc::new(route);
         self.route = keep.then(|| Arc::clone(&route));
-        let message = message(
-            &route.exchange,
-            published,
-            &examined.properties,
-            examined.flags,
-        );
-        if method.immediate {
-            self.publish_immediate(message, &route, method, session, batch);
-        } else {
-            self.accept(message, &route, method.mandatory, session, batch);
-        }
+        self.hand_over(published, &examined, &route, session, batch);
         Ok(())
+    }
+
+    /// Makes the message of a publish whose route is known, and hands it on.
+    fn hand_over(
+        &mut self,
+        published: &Published<'_>,
+        examined: &Examined<'_>,
+        route: &Arc<Route>,
+        session: &mut Session,
+        batch: &mut Batch,
+    ) {
+        let (properties, flags) = (&examined.properties, examined.flags);
+        let message = message(&route.exchange, published, properties, flags);
+        if published.method.immediate {
+            self.publish_immediate(message, route, &published.method, session, batch);
+        } else {
+            self.accept(message, route, published.method.mandatory, session, batch);
+        }
     }
 
     /// Hands a routed message to the batch, the transaction or back to the publisher.
@@ -347,6 +375,11 @@ impl Session {
                 permitted.map_err(|error| Exception::of(&error, PUBLISH))?;
             }
         }
+        self.permit_sender(examined)
+    }
+
+    /// Checks the name that a message carries.
+    fn permit_sender(&mut self, examined: &Examined<'_>) -> Handled {
         match examined.user_id {
             Some(claimed) if !self.access().impersonates() => check_user(claimed, &self.user),
             _ => Ok(()),

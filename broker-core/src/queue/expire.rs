@@ -3,7 +3,8 @@
 //! Two things say when: the queue's time to live, for which the front of each lane is enough, and the messages' own,
 //! which are noted in [`Expirations`] once they stay. Both are followed together, in the order of time, so dead letters
 //! leave in the order in which they expire. Much that expires at once goes in slices: between two of them others get the
-//! lock, and what stands at the front is looked at before it is delivered.
+//! lock, and what stands at the front is looked at before it is delivered. Of very many messages those that have expired
+//! are looked for every few milliseconds only, and whenever the queue is used.
 //!
 //! What lies on disk is handled by `expire_paged.rs`.
 
@@ -16,12 +17,12 @@ use super::{
     NEVER, Queue, Work,
     effects::{DeadReason, Effects},
     entry::{Entry, Millis},
-    expirations::{Due, Expirations},
+    expirations::{BATCH, Due, Expirations},
     expire_paged::{Reading, Unscanned},
     lane::Lane,
     lanes::Lanes,
     limits::{Limits, own_expiry},
-    row::Row,
+    row::{Hint, Row},
     state::QueueState,
 };
 use crate::store::{Position, Ticket};
@@ -179,14 +180,14 @@ impl Lane {
         }
     }
 
-    /// Takes a message out wherever it is.
-    pub(super) fn take_one(&mut self, position: Position) -> Found {
+    /// Takes a message out wherever it is. `hint` helps to find neighbours, one after the other.
+    pub(super) fn take_one(&mut self, position: Position, hint: &mut Hint) -> Found {
         if let Some(entry) = self.returned.remove(&position) {
             self.ready_bytes -= entry.message.body().len();
             self.forget_returned(&entry);
             return Found::Here(entry);
         }
-        let Some(entry) = self.take_resident(position) else {
+        let Some(entry) = self.take_resident(position, hint) else {
             return match self.is_paged(position) {
                 true => Found::OnDisk,
                 false => Found::Gone,
@@ -197,9 +198,9 @@ impl Lane {
         Found::Here(entry)
     }
 
-    fn take_resident(&mut self, position: Position) -> Option<Entry> {
+    fn take_resident(&mut self, position: Position, hint: &mut Hint) -> Option<Entry> {
         let Some(pages) = &mut self.pages else {
-            let entry = self.ready.remove(position)?;
+            let entry = self.ready.remove_near(position, hint)?;
             self.ready_bytes -= entry.message.body().len();
             return Some(entry);
         };
@@ -252,6 +253,17 @@ impl Lanes {
         first.map(|(_, number, next)| (number, next))
     }
 
+    /// Whether there are very many messages that expire by their own word.
+    fn expire_together(&self) -> bool {
+        let mut noted = self.occupied().filter_map(|lane| lane.expiring.as_ref());
+        noted.any(|expiring| expiring.notes.are_many())
+    }
+
+    /// Whether any message lies on disk only, or behind one that does.
+    fn has_pages(&self) -> bool {
+        self.occupied().any(|lane| lane.pages.is_some())
+    }
+
     /// Calls `each` with every lane that holds something.
     pub(super) fn for_each_occupied(&mut self, mut each: impl FnMut(&mut Lane)) {
         self.change(0, &mut each);
@@ -266,7 +278,9 @@ impl QueueState {
     /// of it lies on disk.
     pub fn expire(&mut self, now: Millis, effects: &mut Effects) {
         self.expire_before(now.saturating_add(1), effects);
-        if let Some(lane) = self.page_expires(now) {
+        if self.limits.has_ttl()
+            && let Some(lane) = self.page_expires(now)
+        {
             self.ask_for_load(lane, effects);
         }
     }
@@ -277,9 +291,18 @@ impl QueueState {
         if !self.limits.has_ttl() && !self.expires {
             return;
         }
-        for _ in 0..SLICE {
+        let gone = match self.limits.has_ttl() || self.lanes.has_pages() {
+            true => self.expire_each(limit, effects),
+            false => self.expire_noted(limit, effects),
+        };
+        self.overdue = gone == SLICE;
+    }
+
+    /// One after the other. Says how many.
+    fn expire_each(&mut self, limit: Millis, effects: &mut Effects) -> usize {
+        for gone in 0..SLICE {
             let Some((lane, next)) = self.lanes.next_due(&self.limits, limit) else {
-                return;
+                return gone;
             };
             let expired = self.lanes.change(lane, |lane| match next {
                 Next::Returned => lane.pop_returned(),
@@ -290,7 +313,38 @@ impl QueueState {
                 self.bury_expired(entry, effects);
             }
         }
-        self.overdue = true;
+        SLICE
+    }
+
+    /// The same where all that goes is noted and in memory: it is taken out in the order of places, so that neighbours
+    /// are found together, and buried in the order of time.
+    fn expire_noted(&mut self, limit: Millis, effects: &mut Effects) -> usize {
+        let mut due = Vec::new();
+        while due.len() < SLICE
+            && let Some((lane, Next::Noted((_, position)))) =
+                self.lanes.next_due(&self.limits, limit)
+        {
+            let notes = self.lanes.get_mut(lane).expiring.as_mut();
+            notes.and_then(|expiring| expiring.notes.take());
+            due.push((lane, position, due.len()));
+        }
+        let gone = due.len();
+        due.sort_unstable();
+        let mut expired = Vec::new();
+        expired.resize_with(gone, || None);
+        let mut hint = Hint::default();
+        for (lane, position, order) in due {
+            let found = |lane: &mut Lane| lane.take_one(position, &mut hint);
+            if let Found::Here(entry) = self.lanes.change(lane, found)
+                && let Some(place) = expired.get_mut(order)
+            {
+                *place = Some(entry);
+            }
+        }
+        for entry in expired.into_iter().flatten() {
+            self.bury_expired(entry, effects);
+        }
+        gone
     }
 
     /// Whether there is more that has expired than [`Self::expire`] did in one go.
@@ -324,10 +378,17 @@ impl QueueState {
         }
     }
 
-    /// When the next message expires, or has to be looked at because it lies on disk.
+    /// When the next message expires, or has to be looked at because it lies on disk. If there are very many of them, that
+    /// is a little later for those that nobody could get: then they go together.
     pub fn next_expiry(&self) -> Option<Millis> {
-        let may = self.limits.has_ttl() || self.expires;
-        may.then(|| self.lanes.next_expiry(&self.limits)).flatten()
+        if !self.limits.has_ttl() && !self.expires {
+            return None;
+        }
+        let next = self.lanes.next_expiry(&self.limits)?;
+        match self.lanes.expire_together() {
+            true => Some(next.checked_next_multiple_of(BATCH).unwrap_or(next)),
+            false => Some(next),
+        }
     }
 
     /// Notes what has entered and was not delivered at once.
@@ -370,7 +431,7 @@ impl Lane {
     /// Takes out what is noted first, if it is in memory. Otherwise it is asked for, together with what is due after it.
     fn take_noted(&mut self, due: Due, limit: Millis, effects: &mut Effects) -> Option<Entry> {
         self.expiring.as_mut()?.notes.take();
-        match self.take_one(due.1) {
+        match self.take_one(due.1, &mut Hint::default()) {
             Found::Here(entry) => Some(entry),
             Found::OnDisk => {
                 self.begin_reading(due, limit);

@@ -17,6 +17,7 @@ use super::{
     expire::{Found, own_due},
     lane::Lane,
     page::{Loaded, Pages, Source, restored},
+    row::Hint,
     state::QueueState,
 };
 use crate::{
@@ -115,7 +116,7 @@ impl Lane {
     /// Takes out what is due, wherever it is by now. If it lies on disk and was not asked for, because it was in memory
     /// then, it stays noted.
     fn take_due(&mut self, due: Due, asked: bool, read: Option<Entry>) -> Option<Entry> {
-        match self.take_one(due.1) {
+        match self.take_one(due.1, &mut Hint::default()) {
             Found::Here(entry) => Some(entry),
             Found::OnDisk => {
                 if !asked {

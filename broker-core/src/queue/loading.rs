@@ -25,6 +25,8 @@ const MOST_LOADS: usize = 8;
 enum Got {
     Message(Entry, usize),
     Nothing,
+    /// More has expired than went in one go: that comes first.
+    Late,
     OnDisk(Load),
     Damage(Damage),
 }
@@ -41,13 +43,19 @@ impl Queue {
         work: &mut Work,
     ) -> Result<Option<(Entry, usize)>, Error> {
         self.used();
-        self.catch_up(now, work);
-        let mut got = self.change(now, work, |state, effects| get(state, no_ack, now, effects));
+        let mut got = self.change(now, work, |state, effects| match state.is_overdue() {
+            true => Got::Late,
+            false => get(state, no_ack, now, effects),
+        });
         loop {
             match got {
                 Got::Message(entry, remaining) => return Ok(Some((entry, remaining))),
                 Got::Nothing => return Ok(None),
                 Got::Damage(damage) => return Err(Error::Internal(damage.to_string())),
+                Got::Late => {
+                    self.catch_up(now, work);
+                    got = self.change(now, work, |state, effects| get(state, no_ack, now, effects));
+                }
                 Got::OnDisk(load) => {
                     got = self.finish(&load, now, work, |state, effects| {
                         let got = get(state, no_ack, now, effects);

@@ -17,6 +17,13 @@ const BLOCK: usize = 256;
 /// taken do not keep their room.
 const JOINED: usize = BLOCK / 2;
 
+/// Blocks that are looked at one after the other, before all are searched.
+const NEAR: usize = 8;
+
+/// Where a message was found: the block, if not the front.
+#[derive(Debug, Default)]
+pub(super) struct Hint(Option<usize>);
+
 /// Messages in the order of their positions.
 #[derive(Debug, Default)]
 pub struct Row {
@@ -116,7 +123,14 @@ impl Row {
 
     /// Takes the message at a place, if there is one.
     pub(super) fn remove(&mut self, position: Position) -> Option<Entry> {
-        let Some(index) = self.block_of(position) else {
+        self.remove_near(position, &mut Hint::default())
+    }
+
+    /// The same for several places that rise: the hint says where the last one was.
+    pub(super) fn remove_near(&mut self, position: Position, hint: &mut Hint) -> Option<Entry> {
+        let index = self.block_near(position, hint.0);
+        hint.0 = index;
+        let Some(index) = index else {
             let entry = take(&mut self.front, position)?;
             if self.front.is_empty() {
                 self.advance();
@@ -133,6 +147,20 @@ impl Row {
     fn block_of(&self, position: Position) -> Option<usize> {
         let after = self.rest.partition_point(|block| block.first <= position);
         after.checked_sub(1)
+    }
+
+    /// The same, looked for from a block on.
+    fn block_near(&self, position: Position, hint: Option<usize>) -> Option<usize> {
+        let begins = |index: usize| self.rest.get(index).map(|block| block.first);
+        let Some(hint) = hint else {
+            return self.block_of(position);
+        };
+        if begins(hint).is_none_or(|first| first > position) {
+            return self.block_of(position);
+        }
+        let near = (hint..hint + NEAR)
+            .find(|&index| begins(index + 1).is_none_or(|behind| behind > position));
+        near.or_else(|| self.block_of(position))
     }
 
     /// Joins a block out of which a message was taken with its neighbour, if both have become short.
@@ -403,8 +431,9 @@ mod tests {
                     Step::RemoveAllOf(from, count) => {
                         let from = place(&from).unwrap_or(0);
                         let gone: Vec<_> = model.range(from..).take(count).copied().collect();
+                        let mut hint = Hint::default();
                         for place in gone {
-                            prop_assert!(row.remove(place).is_some());
+                            prop_assert!(row.remove_near(place, &mut hint).is_some());
                             model.remove(&place);
                         }
                     }
