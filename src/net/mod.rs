@@ -1,6 +1,7 @@
 //! Sockets: where the broker listens, how connections are accepted and served.
 
 pub mod accept;
+pub mod bounded;
 pub mod connection;
 pub mod expiries;
 pub mod http;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
+    bounded::Bounded,
     connection::{self, Serving},
     proxy::Ends,
 };
@@ -14,7 +15,7 @@ use crate::{protocol::handshake::Certificate, tls::Tls};
 pub async fn run(stream: TcpStream, ends: Ends, tls: Arc<Tls>, serving: Serving) {
     let (peer, _) = ends;
     let patience = Duration::from_millis(serving.settings.login_timeout);
-    let stream = match timeout(patience, tls.acceptor().accept(stream)).await {
+    let stream = match timeout(patience, Bounded::shake_hands(tls.acceptor(), stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::warn!(target: "audit", %peer, "TLS handshake failed: {error}");

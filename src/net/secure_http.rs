@@ -11,7 +11,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::accept::accept;
+use super::{accept::accept, bounded::Bounded};
 use crate::tls::Tls;
 
 /// How long a handshake may take.
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections whose handshake is over, and that wait to be taken.
 const WAITING: usize = 64;
 
-type Accepted = (TlsStream<TcpStream>, SocketAddr);
+type Accepted = (TlsStream<Bounded>, SocketAddr);
 
 /// Connections over TLS. No more are accepted once it is dropped.
 pub struct SecureListener {
@@ -56,7 +56,7 @@ async fn shake_hands(
     tls: Arc<Tls>,
     accepted: Sender<Accepted>,
 ) {
-    match timeout(PATIENCE, tls.acceptor().accept(stream)).await {
+    match timeout(PATIENCE, Bounded::shake_hands(tls.acceptor(), stream)).await {
         // Nobody takes it when the broker stops.
         Ok(Ok(stream)) => drop(accepted.send((stream, peer)).await),
         Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
@@ -65,7 +65,7 @@ async fn shake_hands(
 }
 
 impl Listener for SecureListener {
-    type Io = TlsStream<TcpStream>;
+    type Io = TlsStream<Bounded>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> Accepted {

@@ -6,6 +6,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use super::bounded::Bounded;
+
 /// A stream of bytes over TCP.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// What is written may stay in the stream until it is flushed, and the client expects to be told of the end.
@@ -23,10 +25,10 @@ impl Stream for TcpStream {
     }
 }
 
-impl Stream for TlsStream<TcpStream> {
+impl Stream for TlsStream<Bounded> {
     const BUFFERS: bool = true;
 
     fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
+        self.get_ref().0.tcp()
     }
 }

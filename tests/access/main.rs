@@ -9,6 +9,7 @@
     reason = "a failed step is a failed test, and its panic is the report"
 )]
 
+mod alarms;
 mod audit;
 mod guesses;
 mod half_open;

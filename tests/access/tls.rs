@@ -204,6 +204,25 @@ fn a_client_that_speaks_no_tls_or_nothing_is_dropped() {
 }
 
 #[test]
+fn a_client_whose_handshake_does_not_end_is_dropped_before_it_costs_much() {
+    let scene = Scene::start(|_| {});
+    // The first message is announced as the longest that there can be, and comes in pieces.
+    let mut message = vec![1, 0, 0xff, 0xfb];
+    message.resize(0xffff, b'x');
+    let mut half_open = Peer::tcp_to(scene.address);
+    for piece in message.chunks(16_384).take(3) {
+        let mut record = vec![22, 3, 1];
+        record.extend(u16::try_from(piece.len()).unwrap().to_be_bytes());
+        record.extend(piece);
+        // The last one perhaps finds the socket closed.
+        half_open.try_send_bytes(&record);
+    }
+    let waited = half_open.time_to_end();
+    assert!(waited < PATIENCE / 2, "{waited:?}");
+    scene.tcp(None, &BOTH).opened(&Login::default());
+}
+
+#[test]
 fn a_client_logs_in_with_the_name_in_its_certificate() {
     let scene = Scene::start(|options| options.client_certificates = ClientCertificates::Optional);
     let broker = &scene.served.broker;
