@@ -171,10 +171,9 @@ impl Fields {
     fn add(&mut self, around: &Self) {
         let known = self.others.contains_key("by");
         for (name, value) in &around.others {
-            if !(known && name == "user") && !is_secret(value) {
-                self.others
-                    .entry(name.clone())
-                    .or_insert_with(|| value.clone());
+            let left_out = is_secret(value) || (known && name == "user");
+            if !left_out && !self.others.contains_key(name) {
+                self.others.insert(name.clone(), value.clone());
             }
         }
     }
