@@ -9,7 +9,7 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 /// A page, with its path below the repository's root.
 pub struct Page {
     pub path: PathBuf,
-    /// Targets of links, with the line of each.
+    /// Targets of links and images, with the line of each.
     pub links: Vec<(String, usize)>,
     /// What a link to this page may name behind `#`.
     pub anchors: HashSet<String>,
@@ -96,7 +96,7 @@ impl Page {
             match event {
                 Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
                 Event::End(TagEnd::Heading(_)) => self.add_anchor(&heading.take().unwrap()),
-                Event::Start(Tag::Link { dest_url, .. }) => {
+                Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
                     self.links.push((dest_url.to_string(), line));
                 }
                 Event::Start(Tag::CodeBlock(kind)) => {
