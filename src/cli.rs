@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::authentication;
 use crate::backup;
 use crate::config::{self, Loaded, layers, show};
+use crate::doctor::{self, DoctorArgs};
 use crate::error::Error;
 use crate::inspect::{self, StatusArgs};
 use crate::journal::{self, JournalCommand};
@@ -39,6 +40,9 @@ enum Command {
     /// Verify, repair or count the journal of a broker that is not running
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Look at everything that a broker with this configuration needs, and say what to do about it: code 1 if it could not
+    /// work
+    Doctor(DoctorArgs),
     /// Copy everything that survives a restart to a new directory. A broker that runs goes on meanwhile; what was
     /// confirmed before is in the copy
     Backup {
@@ -140,6 +144,11 @@ impl Cli {
                 print(&text);
                 Ok(code)
             }
+            Command::Doctor(arguments) => {
+                let (text, code) = doctor::run(&arguments, self.options.load());
+                print(&text);
+                Ok(code)
+            }
             Command::Backup { directory } => {
                 print(&backup::take(&directory, &self.options.load()?.config)?);
                 Ok(ExitCode::SUCCESS)
@@ -149,7 +158,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             // another broker is measured, whatever this one's configuration says
-            Command::Perf(arguments) => perf::run(&arguments).map(|()| ExitCode::SUCCESS),
+            Command::Perf(arguments) => perf::run(&arguments),
         }
     }
 }

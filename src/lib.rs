@@ -13,6 +13,7 @@ pub mod config;
 mod copy;
 mod data_dir;
 mod definitions;
+mod doctor;
 pub mod error;
 mod inspect;
 mod journal;

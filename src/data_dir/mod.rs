@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::stores::{JOURNAL, SLED};
 
 /// The file that the process locks which has the directory.
-const LOCK: &str = "leveret.lock";
+pub const LOCK: &str = "leveret.lock";
 
 /// Where a restore puts things before they are whole.
 pub const UNFINISHED: &str = "restore.new";

@@ -1,12 +1,14 @@
 //! What `leveret perf` can be asked for.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::soak::SoakArgs;
 use crate::error::Error;
 
 /// Measure a broker: throughput, latency, and what its process pays for them
 #[derive(Debug, Clone, Args, Serialize)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct PerfArgs {
     /// The broker
     #[arg(
@@ -80,6 +82,17 @@ pub struct PerfArgs {
     /// Open a connection and a channel and close both, so many times
     #[arg(long, value_name = "N")]
     pub churn: Option<usize>,
+    /// What to do instead of measuring
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub scenario: Option<Scenario>,
+}
+
+/// What else there is to do with load.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Scenario {
+    /// Keep a broker of its own under mixed load, and see that nothing grows
+    Soak(SoakArgs),
 }
 
 impl PerfArgs {

@@ -3,7 +3,8 @@
 //! It has one client of its own ([`connection`]), built so that the broker is the bottleneck: each publisher and each
 //! consumer is a thread with a single-threaded runtime, a publish is encoded once and copied, deliveries are parsed in
 //! place out of large reads, and settlements go out with one write per read. What a run does is a *scenario*: messages
-//! through queues ([`throughput`]), or the cost of things at rest ([`idle`], [`declare`], [`churn`]). Numbers about the
+//! through queues ([`throughput`]), the cost of things at rest ([`idle`], [`declare`],
+//! [`churn`]), or a long time under mixed load ([`soak`]). Numbers about the
 //! broker's process come from `/proc` ([`process`]).
 
 mod arguments;
@@ -21,11 +22,14 @@ mod pacing;
 mod process;
 mod publisher;
 mod report;
+mod soak;
 mod target;
 mod throughput;
 mod topology;
 
-pub use arguments::PerfArgs;
+use std::process::ExitCode;
+
+pub use arguments::{PerfArgs, Scenario};
 
 use crate::error::Error;
 
@@ -33,7 +37,10 @@ use crate::error::Error;
 ///
 /// # Errors
 /// When the broker cannot be reached, refuses something, or closes a connection.
-pub fn run(arguments: &PerfArgs) -> Result<(), Error> {
+pub fn run(arguments: &PerfArgs) -> Result<ExitCode, Error> {
+    if let Some(Scenario::Soak(soak)) = &arguments.scenario {
+        return soak::run(soak);
+    }
     arguments.check()?;
     if let Some(connections) = arguments.idle_connections {
         idle::run(arguments, connections)
@@ -44,6 +51,7 @@ pub fn run(arguments: &PerfArgs) -> Result<(), Error> {
     } else {
         throughput::run(arguments)
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// A runtime for one thread: a worker shares nothing but counters, so none needs a scheduler of several threads.

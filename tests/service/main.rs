@@ -17,7 +17,10 @@ use std::{
 mod support;
 
 mod backup;
+mod deployment;
+mod doctor;
 mod log_level;
+mod soak;
 mod systemd;
 mod upgrade;
 
