@@ -19,7 +19,7 @@ use self::npm::{install, lock, read};
 pub mod npm;
 
 /// How long one client program may take. Most need a second; a loaded machine needs more.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A Python interpreter that has the client libraries.
 pub fn python() -> PathBuf {

@@ -10,9 +10,14 @@ const RIGHT = 8;
 const TOP = 8;
 const BOTTOM = 22;
 
+/** Round spans of time, in seconds; both they and their halves are read at a glance. */
+const SPANS = [2, 4, 10, 20, 40, 60, 120, 240, 600, 1200, 2400, 3600, 7200, 14_400, 43_200, 86_400];
+
 /** A round number that is at least `value`: 1, 2, 2.5 or 5 times a power of ten, or of 1024 for bytes. */
-export function roundUp(value, binary = false) {
+function roundUp(value, { binary, span }) {
   if (!(value > 0)) return 1;
+  const round = span && value > 1000 && SPANS.find((seconds) => seconds * 1000 >= value);
+  if (round) return round * 1000;
   const base = binary ? 1024 : 10;
   let unit = base ** Math.floor(Math.log(value) / Math.log(base));
   // Powers of 1024 are far apart.
@@ -23,7 +28,7 @@ export function roundUp(value, binary = false) {
 
 /**
  * Options of `setup`: `title`; `series`: `{ key, label, color }` with a colour from 1 to 6; `format(value)` for texts and
- * `axis(value)` for the scale (`compact` unless said); `binary` for bytes; `whole` where there is nothing between 0 and 1.
+ * `axis(value)` for the scale (`compact` unless said); `binary` for bytes, `span` for milliseconds; `whole` where there is nothing between 0 and 1.
  */
 class LvChart extends HTMLElement {
   #options;
@@ -69,7 +74,7 @@ class LvChart extends HTMLElement {
     const [from, to] = [times[0] ?? 0, times.at(-1) ?? 1];
     let highest = 0;
     for (const { key } of this.#options.series) for (const [, value] of this.#points[key] ?? []) if (value > highest) highest = value;
-    const top = roundUp(Math.max(highest, this.#options.whole && highest < 2 ? 2 : 0), this.#options.binary);
+    const top = roundUp(Math.max(highest, this.#options.whole && highest < 2 ? 2 : 0), this.#options);
     return {
       width, from, to, top,
       x: (at) => LEFT + ((at - from) / Math.max(1, to - from)) * (width - LEFT - RIGHT),

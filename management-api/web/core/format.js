@@ -22,7 +22,7 @@ export function compact(value) {
   if (!isNumber(value)) return NOTHING;
   const size = Math.abs(value);
   if (size === 0) return '0';
-  if (size < 1000) return size < 10 && !Number.isInteger(value) ? trim(value.toFixed(size < 1 ? 2 : 1)) : String(Math.round(value));
+  if (size < 1000) return size < 100 && !Number.isInteger(value) ? trim(value.toFixed(size < 1 ? 2 : 1)) : String(Math.round(value));
   for (const [unit, letter] of [[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k']]) {
     // 999 950 is 1M and not 1000k.
     if (size >= unit * 0.99995) return trim((value / unit).toPrecision(3)) + letter;

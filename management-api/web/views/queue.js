@@ -1,7 +1,7 @@
 // One queue: how it is and was, its messages, its consumers and bindings, and where messages can be moved.
 
 import { url } from '../core/api.js';
-import { h, replace, show } from '../core/dom.js';
+import { h, keyed, replace, show } from '../core/dom.js';
 import { bytes, compact, count, duration, number, rate, time } from '../core/format.js';
 import { levels, rangeQuery, rates } from '../core/samples.js';
 import { chart } from '../components/chart.js';
@@ -58,7 +58,7 @@ function overviewTab(ctx, base) {
   const top = figures();
   const depth = chart({ title: 'Messages', whole: true, format: number, series: [{ key: 'ready', label: 'Ready', color: 2 }, { key: 'unacked', label: 'Unacked', color: 3 }] });
   const flow = chart({ title: 'Rates', format: rate, series: [{ key: 'in', label: 'Published', color: 1 }, { key: 'out', label: 'Delivered', color: 2 }, { key: 'ack', label: 'Acknowledged', color: 3 }, { key: 'again', label: 'Redelivered', color: 6 }] });
-  const latency = chart({ title: 'Latency', whole: true, format: duration, axis: (ms) => duration(ms), series: [{ key: 'wait50', label: 'Wait p50', color: 1 }, { key: 'wait99', label: 'Wait p99', color: 2 }, { key: 'ack50', label: 'To ack p50', color: 3 }, { key: 'ack99', label: 'To ack p99', color: 4 }] });
+  const latency = chart({ title: 'Latency', whole: true, span: true, format: duration, axis: (ms) => duration(ms), series: [{ key: 'wait50', label: 'Wait p50', color: 1 }, { key: 'wait99', label: 'Wait p99', color: 2 }, { key: 'ack50', label: 'To ack p50', color: 3 }, { key: 'ack99', label: 'To ack p99', color: 4 }] });
   const range = rangePicker(ctx, () => history.refresh());
   const configuration = h('tbody');
   const details = h('div');
@@ -77,9 +77,9 @@ function overviewTab(ctx, base) {
   });
   const fill = (queue) => {
     top.fill(queue);
-    const settings = (queue.effective_configuration ?? []).map(({ key, value, source }) => h('tr', h('td.name', key), h('td', inline(value)), h('td', badge(source.replace('_', ' '), SOURCES[source]))));
-    show(configuration, settings.length ? h('tr') : h('tr', h('td', { colspan: 3, class: 'quiet' }, 'Nothing but defaults.')));
-    if (settings.length) replace(configuration, settings);
+    keyed(configuration, queue.effective_configuration ?? [], (it) => it.key, () => h('tr', h('td.name'), h('td'), h('td')), (row, { key, value, source }) => {
+      [key, inline(value), badge(source.replace('_', ' '), SOURCES[source])].forEach((cell, at) => show(row.children[at], cell));
+    });
     const lost = queue.undeliverable_dead_letters;
     show(details, facts([
       ['Policy', queue.policy && h('a', { href: `/policies?name=${encodeURIComponent(queue.policy)}` }, queue.policy)],
@@ -172,7 +172,7 @@ function bindingsTab(ctx, base, { vhost, name }) {
     columns: [
       { key: 'source', label: 'From exchange', sort: 'source', class: 'name', cell: (it) => (it.source ? h('a', { href: url`/exchanges/${vhost}/${it.source}` }, it.source) : h('span.quiet', '(default exchange)')) },
       { key: 'routing_key', label: 'Routing key', sort: 'routing_key', cell: (it) => h('code', it.routing_key) },
-      { key: 'arguments', label: 'Arguments', cell: (it) => (Object.keys(it.arguments).length ? inline(it.arguments) : '') },
+      { key: 'arguments', label: 'Arguments', wide: true, cell: (it) => (Object.keys(it.arguments).length ? inline(it.arguments) : '') },
       { key: 'act', label: h('span.hidden', 'Actions'), align: 'end', cell: (it) => (it.source ? button('Unbind', () => unbind(it), { kind: 'quiet' }) : '') },
     ],
   });
@@ -238,7 +238,7 @@ export default {
     let queue = await ctx.api.get(base);
     const changed = () => poll.refresh();
     const buttons = actions(ctx, base, params, () => queue, changed);
-    const states = h('span.badges');
+    const states = h('span');
     const tab = tabs(ctx, 'tab', [['overview', 'Overview'], ['messages', 'Messages'], ['consumers', 'Consumers'], ['bindings', 'Bindings'], ['move', 'Move']], 'Parts of the queue');
     const parts = {
       overview: () => overviewTab(ctx, base),
@@ -250,7 +250,7 @@ export default {
     const part = (parts[tab.present] ?? parts.overview)();
     const summary = h('span');
     const fill = () => {
-      replace(states, badges(queue));
+      show(states, h('span.badges', badges(queue)));
       show(summary, tab.present === 'overview' ? `in ${params.vhost}` : `in ${params.vhost} \u2013 ${compact(queue.messages_ready)} ready, ${compact(queue.messages_unacknowledged)} unacknowledged, ${count(queue.consumers, 'consumer')}`);
       buttons.fill(queue);
       part.fill(queue);

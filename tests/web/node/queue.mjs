@@ -187,6 +187,6 @@ await run({
     await page.reload();
     await until('the hour is still chosen', async () => (await page.getByRole('button', { name: 'Hour' }).getAttribute('aria-pressed')) === 'true');
     const settings = await texts(page, '.card table tr');
-    assert.ok(settings.some((row) => /overflow\s+drop-head\s+default/.test(row)), settings.join());
+    assert.ok(settings.some((row) => /overflow\s*drop-head\s*default/.test(row)), settings.join());
   },
 });

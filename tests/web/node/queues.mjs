@@ -1,6 +1,6 @@
 // The list of queues, of any length.
 
-import { address, api, assert, base, names, run, texts, until } from './page.mjs';
+import { address, api, assert, base, names, run, until } from './page.mjs';
 
 const search = (page) => page.getByRole('searchbox', { name: 'Search names' });
 
@@ -139,12 +139,12 @@ await run({
     await until('what is searched for', async () => (await names(page)).join() === [name(499)].join());
     await search(page).fill('');
     await page.getByRole('button', { name: 'Ready' }).click();
-    await until('sorted by another column', async () => (await address(page)).includes('sort=messages_ready') && (await page.locator('lv-table.busy').count()) === 0);
+    await until('everything, sorted by another column', async () => (await address(page)) === '/queues?sort=messages_ready&sort_reverse=true' && (await names(page)).length === 50);
+    await page.locator('th[aria-sort="descending"]', { hasText: 'Ready' }).waitFor();
     const took = Date.now() - before;
     const longest = await page.evaluate(() => window.longest);
     console.log(`page, search and order: ${took} ms; longest task of the page: ${longest} ms`);
     // A debug build on a busy machine; the page itself only ever sees 50 rows.
     assert.ok(longest < 1000, `${longest} ms`);
-    assert.equal((await texts(page, 'lv-table tbody tr')).length, 50);
   },
 });
