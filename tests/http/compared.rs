@@ -1,7 +1,8 @@
 //! The same requests to Leveret and to Debian's RabbitMQ 3.10 with its management plugin: the status and the fields of
-//! every answer are the same, but for what is listed here with its reason.
+//! every answer are the same, but for what is listed here with its reason. What RabbitMQ answers is recorded in
+//! `rabbitmq_fields.json`, once for all.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, net::SocketAddr};
 
 use serde_json::Value;
 
@@ -245,39 +246,58 @@ fn is_explained(field: &str) -> bool {
     })
 }
 
-#[test]
-#[ignore = "needs Debian's rabbitmq-server, and its time to start: cargo test --test http -- --ignored"]
-fn answers_have_the_status_and_the_fields_of_rabbitmqs() {
-    let rabbit = RabbitMq::start("[rabbitmq_management].");
-    let broker = Broker::start();
-    let mut differences = Vec::new();
-    for (method, path, body) in REQUESTS {
+/// What RabbitMQ has answered to each request, in the order of [`REQUESTS`].
+const RECORDED: &str = "tests/http/rabbitmq_fields.json";
+
+/// A request, and what came back: the status and the fields.
+type Recorded = (String, u16, BTreeSet<String>);
+
+/// Sends all requests.
+fn answers_of(address: SocketAddr) -> Vec<Recorded> {
+    let each = REQUESTS.iter().map(|(method, path, body)| {
         let path = format!("/api/{path}");
-        let ask = |address| {
-            send_to(
-                address,
-                "guest:guest",
-                method,
-                &path,
-                ("application/json", body),
-            )
-        };
-        let (theirs, ours) = (ask(rabbit.http()), ask(http(&broker)));
-        if theirs.status != ours.status {
-            let (theirs, ours) = (theirs.status, ours.status);
-            differences.push(format!(
-                "{method} {path} {body}: {theirs} there, {ours} here"
-            ));
+        let body = ("application/json", *body);
+        let answer = send_to(address, "guest:guest", method, &path, body);
+        let request = format!("{method} {path} {}", body.1);
+        (request, answer.status, fields_of(&answer))
+    });
+    each.collect()
+}
+
+/// Sends the requests to Debian's RabbitMQ and writes down what it answers. It runs with
+/// `UPDATE_RABBITMQ_FIELDS=1 cargo test --test http compared`.
+fn record() {
+    let rabbit = RabbitMq::start("[rabbitmq_management].");
+    let lines = answers_of(rabbit.http()).into_iter().map(|recorded| {
+        let line = serde_json::to_string(&recorded).unwrap();
+        format!("  {line}")
+    });
+    let all = format!("[\n{}\n]\n", lines.collect::<Vec<_>>().join(",\n"));
+    fs::write(RECORDED, all).unwrap();
+}
+
+#[test]
+fn answers_have_the_status_and_the_fields_of_rabbitmqs() {
+    if std::env::var_os("UPDATE_RABBITMQ_FIELDS").is_some() {
+        record();
+    }
+    let recorded = fs::read_to_string(RECORDED).unwrap();
+    let recorded: Vec<Recorded> = serde_json::from_str(&recorded).unwrap();
+    let broker = Broker::start();
+    let ours = answers_of(http(&broker));
+    assert_eq!(recorded.len(), ours.len(), "record anew: {RECORDED}");
+    let mut differences = Vec::new();
+    for (theirs, ours) in recorded.iter().zip(&ours) {
+        let request = &ours.0;
+        assert_eq!(&theirs.0, request, "record anew: {RECORDED}");
+        if theirs.1 != ours.1 {
+            differences.push(format!("{request}: {} there, {} here", theirs.1, ours.1));
         }
-        let (theirs, ours) = (fields_of(&theirs), fields_of(&ours));
-        for field in theirs.symmetric_difference(&ours) {
+        for field in theirs.2.symmetric_difference(&ours.2) {
             if !is_explained(field) {
-                let side = if ours.contains(field) {
-                    "here"
-                } else {
-                    "there"
-                };
-                differences.push(format!("{method} {path}: {field} only {side}"));
+                let here = ours.2.contains(field);
+                let side = if here { "here" } else { "there" };
+                differences.push(format!("{request}: {field} only {side}"));
             }
         }
     }

@@ -161,7 +161,6 @@ fn a_fault_in_an_upload_is_400_with_the_item_and_nothing_is_changed() {
 }
 
 #[test]
-#[ignore = "needs Debian's rabbitmq-server, and its time to start: cargo test --test http -- --ignored"]
 fn rabbitmq_imports_what_leveret_exports_and_the_other_way_round() {
     let rabbit = RabbitMq::start("[].");
     let broker = Broker::start();

@@ -21,7 +21,10 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// Starts one with these plugins, as an Erlang term: `[rabbitmq_management].`
     pub fn start(plugins: &str) -> Self {
-        assert!(Path::new(SERVER).exists(), "this machine has no {SERVER}");
+        assert!(
+            Path::new(SERVER).exists(),
+            "no {SERVER}: apt-get install rabbitmq-server"
+        );
         let folder = tempfile::tempdir().unwrap();
         // Kept until all are chosen, so that they differ.
         let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
