@@ -1,11 +1,11 @@
 //! The properties and the body of a message as JSON (`rabbit_mgmt_format:to_basic_properties`).
 
-use amqp_codec::{Properties, encode_table};
+use amqp_codec::{Properties, encode_table, parse_table};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use broker_core::arguments::json::table_of_json;
+use broker_core::arguments::json::{table_of_json, table_to_json};
 use serde_json::Value;
 
-use crate::Error;
+use crate::{Error, statistics::Object};
 
 /// The raw properties that an object says.
 ///
@@ -86,4 +86,40 @@ pub(crate) fn payload(payload: &Value, encoding: &Value) -> Result<Vec<u8>, Erro
             encoding.clone(),
         ])),
     }
+}
+
+/// The properties that a message has, under RabbitMQ's names (`rabbit_mgmt_format:basic_properties`).
+pub(crate) fn to_json(raw: &[u8]) -> Object {
+    let mut object = Object::new();
+    let Ok(properties) = Properties::parse(raw) else {
+        return object;
+    };
+    let texts = [
+        ("content_type", properties.content_type),
+        ("content_encoding", properties.content_encoding),
+        ("correlation_id", properties.correlation_id),
+        ("reply_to", properties.reply_to),
+        ("expiration", properties.expiration),
+        ("message_id", properties.message_id),
+        ("type", properties.kind),
+        ("user_id", properties.user_id),
+        ("app_id", properties.app_id),
+        ("cluster_id", properties.cluster_id),
+    ];
+    for (name, text) in texts {
+        object.extend(text.map(|text| (name.to_owned(), text.into())));
+    }
+    let numbers = [
+        ("delivery_mode", properties.delivery_mode.map(u64::from)),
+        ("priority", properties.priority.map(u64::from)),
+        ("timestamp", properties.timestamp),
+    ];
+    for (name, number) in numbers {
+        object.extend(number.map(|number| (name.to_owned(), number.into())));
+    }
+    if let Some(headers) = properties.headers {
+        let headers = parse_table(headers).unwrap_or_default();
+        object.insert("headers".to_owned(), table_to_json(&headers));
+    }
+    object
 }

@@ -1,15 +1,10 @@
 //! A message as the API shows it: the fields of RabbitMQ's `get`, and where and how long it has been lying.
 
-use amqp_codec::{Properties, parse_table};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use broker_core::{
-    arguments::json::table_to_json,
-    message::Message,
-    queue::{Entry, Millis, NEVER},
-};
-use serde_json::{Map, Value, json};
+use broker_core::queue::{Entry, Millis, NEVER};
+use serde_json::{Value, json};
 
-use crate::Error;
+use crate::{Error, properties};
 
 /// How bodies are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +62,7 @@ impl Shown {
             "redelivered": entry.redelivered,
             "exchange": message.exchange(),
             "routing_key": message.routing_key(),
-            "properties": properties(message),
+            "properties": properties::to_json(&message.visible_properties()),
             "payload": payload,
             "payload_encoding": payload_encoding,
             "position": entry.position,
@@ -93,37 +88,4 @@ fn cut(body: &[u8], most: usize, encoding: Encoding) -> &[u8] {
         }
         _ => first,
     }
-}
-
-/// The properties that a message has, under RabbitMQ's names.
-pub(super) fn properties(message: &Message) -> Value {
-    let visible = message.visible_properties();
-    let Ok(properties) = Properties::parse(&visible) else {
-        return json!({});
-    };
-    let mut shown = Map::new();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            shown.insert(name.to_owned(), value);
-        }
-    };
-    put("type", properties.kind.map(Value::from));
-    put("user_id", properties.user_id.map(Value::from));
-    put("app_id", properties.app_id.map(Value::from));
-    put("cluster_id", properties.cluster_id.map(Value::from));
-    put("timestamp", properties.timestamp.map(Value::from));
-    put("message_id", properties.message_id.map(Value::from));
-    put("expiration", properties.expiration.map(Value::from));
-    put("reply_to", properties.reply_to.map(Value::from));
-    put("correlation_id", properties.correlation_id.map(Value::from));
-    put("priority", properties.priority.map(Value::from));
-    put("delivery_mode", properties.delivery_mode.map(Value::from));
-    let headers = properties.headers.and_then(|raw| parse_table(raw).ok());
-    put("headers", headers.map(|headers| table_to_json(&headers)));
-    put(
-        "content_encoding",
-        properties.content_encoding.map(Value::from),
-    );
-    put("content_type", properties.content_type.map(Value::from));
-    Value::Object(shown)
 }

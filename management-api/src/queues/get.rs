@@ -5,11 +5,9 @@
 
 use std::sync::Arc;
 
-use amqp_codec::{Properties, parse_table};
 use axum::{extract::State, response::Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use broker_core::{
-    arguments::json::table_to_json,
     permissions::{Operation, Resource},
     queue::{Entry, Millis, Queue, Requeued, Work},
     statistics::Column,
@@ -22,9 +20,8 @@ use crate::{
     Error, Shared,
     body::JsonBody,
     caller::{Authorized, VhostMember},
-    listing,
+    listing, properties,
     request::{Names, Query},
-    statistics::Object,
 };
 
 /// The most messages of one answer: it is made in memory.
@@ -191,47 +188,17 @@ fn message_json(entry: &Entry, remaining: usize, wanted: Wanted) -> Value {
         "exchange": message.exchange(),
         "routing_key": message.routing_key(),
         "message_count": remaining,
-        "properties": properties_json(&entry.properties()),
+        "properties": shown_properties(&entry.properties()),
         "payload": payload,
         "payload_encoding": encoding,
     })
 }
 
-/// The properties that a message has (`rabbit_mgmt_format:basic_properties`). Without any RabbitMQ shows an empty list.
-pub(crate) fn properties_json(raw: &[u8]) -> Value {
-    let Ok(properties) = Properties::parse(raw) else {
-        return json!([]);
-    };
-    let mut object = Object::new();
-    let texts = [
-        ("content_type", properties.content_type),
-        ("content_encoding", properties.content_encoding),
-        ("correlation_id", properties.correlation_id),
-        ("reply_to", properties.reply_to),
-        ("expiration", properties.expiration),
-        ("message_id", properties.message_id),
-        ("type", properties.kind),
-        ("user_id", properties.user_id),
-        ("app_id", properties.app_id),
-        ("cluster_id", properties.cluster_id),
-    ];
-    for (name, text) in texts {
-        object.extend(text.map(|text| (name.to_owned(), text.into())));
-    }
-    let numbers = [
-        ("delivery_mode", properties.delivery_mode.map(u64::from)),
-        ("priority", properties.priority.map(u64::from)),
-        ("timestamp", properties.timestamp),
-    ];
-    for (name, number) in numbers {
-        object.extend(number.map(|number| (name.to_owned(), number.into())));
-    }
-    if let Some(headers) = properties.headers {
-        let headers = parse_table(headers).unwrap_or_default();
-        object.insert("headers".to_owned(), table_to_json(&headers));
-    }
-    match object.is_empty() {
+/// The properties that a message has. Without any RabbitMQ shows an empty list.
+fn shown_properties(raw: &[u8]) -> Value {
+    let properties = properties::to_json(raw);
+    match properties.is_empty() {
         true => json!([]),
-        false => object.into(),
+        false => properties.into(),
     }
 }
