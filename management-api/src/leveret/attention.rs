@@ -29,7 +29,7 @@ const MOST: usize = 50;
 const WINDOW: u32 = 60;
 
 /// Why messages die, in the words of `x-death`.
-const DEATHS: [(&str, Column); 4] = [
+pub(super) const DEATHS: [(&str, Column); 4] = [
     ("maxlen", Column::DeadMaxLength),
     ("expired", Column::DeadExpired),
     ("rejected", Column::DeadRejected),

@@ -8,10 +8,11 @@ use broker_core::{
     permissions::{Operation, Resource},
     policy::{Setting, Source},
     queue::{Millis, Quantiles, Queue},
-    statistics::{Percentiles, Range, second},
+    statistics::{Column, OF_QUEUE_HISTORY, Percentiles, Range, second},
 };
 use serde_json::{Map, Value, json};
 
+use super::attention::DEATHS;
 use crate::{
     Error, Shared,
     caller::{Authorized, VhostMember},
@@ -80,7 +81,33 @@ pub(crate) fn own_json(queue: &Queue, now: Millis) -> Map<String, Value> {
         ),
     ];
     let fields = fields.map(|(name, value)| (name.to_owned(), value));
-    fields.into_iter().collect()
+    let mut object: Map<String, Value> = fields.into_iter().collect();
+    put_flow(queue, now, &mut object);
+    object
+}
+
+/// Writes how fast messages come and go, and when the queue is empty if that goes on. What leaves is what comes less what
+/// the queue has grown by, so messages that die or are moved count too.
+fn put_flow(queue: &Queue, now: Millis, object: &mut Map<String, Value>) {
+    let inspection = queue.inspect_counts();
+    let rates = queue.statistics.with_history(|history| {
+        history.map_or([0.0; OF_QUEUE_HISTORY], |it| it.rates(second(now)))
+    });
+    let rate = |column: Column| rates.get(column as usize).copied().unwrap_or_default();
+    let comes = rate(Column::Publish);
+    let growth = rate(Column::Ready) + rate(Column::Unacknowledged);
+    let counts = &inspection.counts;
+    let messages = (counts.ready + counts.unacknowledged) as f64;
+    let estimate = (growth < 0.0).then(|| (messages / -growth * 1000.0).round() as u64);
+    object.insert("in_rate".to_owned(), comes.into());
+    object.insert("out_rate".to_owned(), (comes - growth).max(0.0).into());
+    object.insert("drain_estimate_ms".to_owned(), estimate.into());
+    let dead = DEATHS.map(|(reason, column)| {
+        let count = inspection.statistics.get(column);
+        (reason.to_owned(), Value::from(count))
+    });
+    let dead: Map<String, Value> = dead.into_iter().collect();
+    object.insert("dead_messages".to_owned(), dead.into());
 }
 
 /// How long messages stayed in the minute before each step of a range, latest first.

@@ -1,5 +1,7 @@
 //! Queues.
 
+use std::collections::BTreeMap;
+
 use utoipa::ToSchema;
 
 use super::{Any, Details, Fields, MessageStats, clients::Consumer};
@@ -71,6 +73,14 @@ pub(crate) struct Queue {
     effective_configuration: Option<Vec<Setting>>,
     time_in_queue: Option<Times>,
     publish_to_ack: Option<Times>,
+    /// Messages per second that come, over the last five.
+    in_rate: Option<f64>,
+    /// Messages per second that leave, in whatever way.
+    out_rate: Option<f64>,
+    /// When the queue will be empty if that goes on, in milliseconds; `null` if it does not shrink.
+    drain_estimate_ms: Option<u64>,
+    /// Messages that died in it, by reason.
+    dead_messages: Option<BTreeMap<String, u64>>,
 }
 
 /// The client at the other end of a connection.
@@ -121,6 +131,14 @@ pub(crate) struct OwnQueue {
     time_in_queue: Option<Times>,
     /// How long it took until they were acknowledged.
     publish_to_ack: Option<Times>,
+    /// Messages per second that come, over the last five.
+    in_rate: f64,
+    /// Messages per second that leave, in whatever way.
+    out_rate: f64,
+    /// When the queue will be empty if that goes on, in milliseconds; `null` if it does not shrink.
+    drain_estimate_ms: Option<u64>,
+    /// Messages that died in it, by reason.
+    dead_messages: BTreeMap<String, u64>,
     /// The latest first, if a range was asked for.
     latency_samples: Option<Vec<LatencySample>>,
 }
