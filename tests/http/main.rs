@@ -1,6 +1,7 @@
 //! The HTTP API of the real binary, asked by the tools that people have for RabbitMQ's, and the commands that ask it.
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a failed step is a failed test, and its panic is the report"
@@ -11,6 +12,7 @@ mod compared;
 mod dead_letters;
 mod definitions;
 mod http_client;
+mod openapi;
 mod rabbitmq;
 mod rabbitmqadmin;
 mod requests;

@@ -6,9 +6,10 @@
 use std::{
     path::PathBuf,
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
-use crate::{broker::Broker, requests::http};
+use crate::{broker::Broker, openapi::Consumer, requests::http};
 
 /// The tool, and the broker that it speaks to.
 struct Admin {
@@ -203,4 +204,18 @@ fn an_export_is_imported() {
     admin.ok(&["delete", "exchange", "name=kept"]);
     admin.ok(&["import", file]);
     admin.shows(&["list", "exchanges"], &["kept"]);
+}
+
+#[test]
+fn a_connection_is_closed() {
+    let admin = Admin::start();
+    admin.ok(&["declare", "queue", "name=q"]);
+    let _consumer = Consumer::of(&admin.broker, "q");
+    let shown = admin.ok(&["--format=bash", "list", "connections", "name"]);
+    let name = format!("name={}", shown.trim_end());
+    admin.shows(&["close", "connection", &name], &["connection closed"]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while admin.ok(&["list", "connections"]).contains("->") {
+        assert!(Instant::now() < deadline, "the connection is still there");
+    }
 }

@@ -205,6 +205,20 @@ pub(crate) struct Health {
     /// `ok` or `failed`.
     status: String,
     reason: Option<String>,
+    /// The alarms that are in effect.
+    alarms: Option<Vec<Any>>,
+    /// The listeners whose certificates expire.
+    expired: Option<Vec<Any>>,
+    /// The port that something listens on.
+    port: Option<Any>,
+    /// Where something listens.
+    ports: Option<Vec<u16>>,
+    /// The protocols that are served.
+    protocols: Option<Vec<String>>,
+    /// The port, or the protocols, that nothing serves.
+    missing: Option<Any>,
+    /// How many connections there are, if that is as many as there may be.
+    connections: Option<u64>,
 }
 
 /// The name of the cluster.

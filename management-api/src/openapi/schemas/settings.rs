@@ -80,6 +80,19 @@ pub(crate) struct NewLimit {
 pub(crate) struct Definitions {
     rabbit_version: Option<String>,
     rabbitmq_version: Option<String>,
+    rabbitmq_definition_format: Option<String>,
+    product_name: Option<String>,
+    product_version: Option<String>,
+    original_cluster_name: Option<String>,
+    /// The virtual host that a file of one virtual host comes from.
+    original_vhost_name: Option<String>,
+    explanation: Option<String>,
+    /// Of a file of one virtual host.
+    description: Option<String>,
+    /// Of a file of one virtual host.
+    metadata: Option<Fields>,
+    /// Of a file of one virtual host.
+    limits: Option<Any>,
     users: Option<Vec<Fields>>,
     vhosts: Option<Vec<Fields>>,
     permissions: Option<Vec<Fields>>,
