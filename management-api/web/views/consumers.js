@@ -40,7 +40,7 @@ export default {
         vhosts.names.length > 1 && { key: 'vhost', label: 'Virtual host', sort: 'queue.vhost', wide: true, cell: (it) => it.queue.vhost },
         { key: 'tag', label: 'Tag', sort: 'consumer_tag', cell: (it) => h('span.mono', it.consumer_tag) },
         { key: 'state', label: 'State', sort: 'activity_status', cell: activity },
-        { key: 'channel', label: 'Channel', sort: 'channel_details.name', wide: true, cell: (it) => connectionLink(it.channel_details.connection_name, it.channel_details.name) },
+        { key: 'channel', label: 'Channel', sort: 'channel_details.name', wide: true, class: 'short', cell: ({ channel_details: it }) => h('span', { title: it.name }, connectionLink(it.connection_name, `${it.peer_host}:${it.peer_port} (${it.number})`)) },
         { key: 'user', label: 'User', sort: 'channel_details.user', wide: true, cell: (it) => it.channel_details.user },
         { key: 'ack', label: 'Acknowledges', wide: true, sort: 'ack_required', cell: (it) => (it.ack_required ? 'yes' : badge('no', 'warning', 'A message is gone as soon as it was sent')) },
         { key: 'prefetch', label: 'Prefetch', align: 'end', sort: 'prefetch_count', title: 'The most deliveries that it holds; 0 is any number', cell: (it) => (it.prefetch_count === 0 ? 'any' : number(it.prefetch_count)) },
