@@ -16,6 +16,7 @@ mod openapi;
 mod rabbitmq;
 mod rabbitmqadmin;
 mod requests;
+mod schemathesis;
 
 #[path = "../support/broker.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]
