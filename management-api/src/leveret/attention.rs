@@ -166,16 +166,16 @@ fn recent_change(queue: &Queue, node: &Node) -> Counts<OF_QUEUE_HISTORY> {
     let now = second(node.now());
     let range = Range {
         age: WINDOW,
-        step: WINDOW / 2,
+        step: 5,
     };
     let mut change = Counts::default();
     queue.statistics.with_history(|history| {
         // Nothing has changed for that long.
         let history = history.filter(|it| it.last_change().saturating_add(WINDOW) >= now);
         let Some(history) = history else { return };
-        let samples = history.samples(range, now);
-        if let (Some(latest), Some(oldest)) = (samples.first(), samples.last()) {
-            change.add_change(&latest.counts, &oldest.counts);
+        // Samples stand at whole steps: what has happened since the last of them counts too.
+        if let Some(oldest) = history.samples(range, now).last() {
+            change.add_change(history.total(), &oldest.counts);
         }
     });
     change
