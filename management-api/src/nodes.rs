@@ -72,6 +72,34 @@ async fn one(
     listing::one(node_json(&node, &query, &ranges), &query)
 }
 
+/// What the Erlang machine has memory for and nothing here: tools expect each of them.
+const ERLANG_MEMORY: [&str; 24] = [
+    "connection_readers",
+    "connection_writers",
+    "connection_channels",
+    "connection_other",
+    "quorum_queue_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "metadata_store",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "quorum_ets",
+    "metadata_store_ets",
+    "other_ets",
+    "binary",
+    "msg_index",
+    "code",
+    "atom",
+    "other_system",
+    "allocated_unused",
+    "reserved_unallocated",
+    "quorum_queue_dlx_procs",
+];
+
 /// RabbitMQ divides the memory by what the Erlang machine has it for.
 async fn memory(
     _: Authorized<Monitor>,
@@ -83,14 +111,16 @@ async fn memory(
     let used = node.core.statistics().resources();
     let used = used.0.first().copied().unwrap_or_default();
     let queues = node.core.pager().resident() as u64;
-    let memory = json!({
-        "memory": {
-            "queue_procs": queues,
-            "other_proc": used.saturating_sub(queues),
-            "strategy": "rss",
-            "total": { "rss": used, "allocated": used, "erlang": used },
-        }
-    });
+    let mut memory: Object = ERLANG_MEMORY
+        .map(|part| (part.to_owned(), 0.into()))
+        .into_iter()
+        .collect();
+    memory.insert("queue_procs".to_owned(), queues.into());
+    memory.insert("other_proc".to_owned(), used.saturating_sub(queues).into());
+    memory.insert("strategy".to_owned(), "rss".into());
+    let total = json!({ "rss": used, "allocated": used, "erlang": used });
+    memory.insert("total".to_owned(), total);
+    let memory = json!({ "memory": memory });
     listing::one(memory, &query)
 }
 

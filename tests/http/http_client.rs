@@ -208,3 +208,20 @@ fn health_checks_and_what_is_known_of_the_broker() {
             .is_empty()
     );
 }
+
+#[test]
+fn the_memory_of_the_node() {
+    let broker = Broker::start();
+    let api = client(&broker);
+    let node = api.list_nodes().unwrap().remove(0).name;
+    let memory = api
+        .get_node_memory_footprint(&node)
+        .unwrap()
+        .breakdown
+        .unwrap();
+    assert!(memory.total.rss > 0);
+    assert_eq!(
+        memory.other_procs + memory.classic_queue_procs,
+        memory.total.rss
+    );
+}

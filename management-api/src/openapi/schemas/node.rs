@@ -165,12 +165,37 @@ pub(crate) struct NodeMemory {
     memory: Memory,
 }
 
-/// Bytes of memory.
+/// Bytes of memory. What is not described is 0: only RabbitMQ has memory for it.
 #[derive(ToSchema)]
 pub(crate) struct Memory {
     /// Messages that wait.
     queue_procs: u64,
+    /// All the rest.
     other_proc: u64,
+    connection_readers: u64,
+    connection_writers: u64,
+    connection_channels: u64,
+    connection_other: u64,
+    quorum_queue_procs: u64,
+    stream_queue_procs: u64,
+    stream_queue_replica_reader_procs: u64,
+    stream_queue_coordinator_procs: u64,
+    plugins: u64,
+    metadata_store: u64,
+    metrics: u64,
+    mgmt_db: u64,
+    mnesia: u64,
+    quorum_ets: u64,
+    metadata_store_ets: u64,
+    other_ets: u64,
+    binary: u64,
+    msg_index: u64,
+    code: u64,
+    atom: u64,
+    other_system: u64,
+    allocated_unused: u64,
+    reserved_unallocated: u64,
+    quorum_queue_dlx_procs: u64,
     strategy: String,
     total: MemoryTotal,
 }
