@@ -15,7 +15,7 @@ use broker_core::{
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::{
     task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use crate::clock::Clock;
@@ -86,9 +86,10 @@ fn entries(directory: &str) -> io::Result<u64> {
     Ok(fs::read_dir(directory)?.count() as u64)
 }
 
-/// Looks once a second, for ever.
+/// Looks once a second, the first time in a second, for ever.
 pub async fn run(mut sampler: Sampler, clock: Clock) {
-    let mut seconds = interval(Duration::from_secs(1));
+    let second = Duration::from_secs(1);
+    let mut seconds = interval_at(Instant::now() + second, second);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;

@@ -160,6 +160,9 @@ async fn until_stopped(
     let config = &loaded.config;
     let serving = house.serving.clone();
     let copies = copies::serve(Arc::clone(&serving.broker), data_dir);
+    let mut sampler = Sampler::new(Arc::clone(&serving.broker), &config.data_dir);
+    // Whoever asks first is told numbers, not noughts.
+    sampler.sample(serving.clock.now());
     let listening = ports.listen()?;
     let node = management::node(
         loaded,
@@ -174,7 +177,6 @@ async fn until_stopped(
     let certificates = tls.map(|tls| tokio::spawn(tls.watch()));
     let expiries = tokio::spawn(expiries::run(Arc::clone(&serving.broker), serving.clock));
     let alarms = tokio::spawn(alarms::run(watch));
-    let sampler = Sampler::new(Arc::clone(&serving.broker), &config.data_dir);
     let sampler = tokio::spawn(sampler::run(sampler, serving.clock));
     tracing::info!("Leveret {} ready", env!("CARGO_PKG_VERSION"));
     notify(NotifyState::Ready);
@@ -186,6 +188,7 @@ async fn until_stopped(
     alarms.abort();
     sampler.abort();
     copies.abort();
+    copies::remove_socket(data_dir);
     if let Some(certificates) = certificates {
         certificates.abort();
     }

@@ -53,6 +53,16 @@ pub fn serve(broker: Arc<Broker>, data_dir: &Path) -> JoinHandle<()> {
     })
 }
 
+/// Takes the socket away, so that a data directory at rest holds files only, which any tool copies.
+pub fn remove_socket(data_dir: &Path) {
+    let socket = data_dir.join(SOCKET);
+    if let Err(error) = fs::remove_file(&socket)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("cannot remove {}: {error}", socket.display());
+    }
+}
+
 fn listen(data_dir: &Path) -> io::Result<UnixListener> {
     remove(&data_dir.join(STAGING))?;
     let socket = data_dir.join(SOCKET);

@@ -187,13 +187,15 @@ fn copy(from: &Path) -> TempDir {
     folder
 }
 
+/// Copies folders and files, and not the socket for backups.
 fn copy_into(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("to list").flatten() {
         let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
+        let kind = entry.file_type().expect("a type");
+        if kind.is_dir() {
             fs::create_dir(&target).expect("a folder");
             copy_into(&entry.path(), &target);
-        } else {
+        } else if kind.is_file() {
             fs::copy(entry.path(), target).expect("to copy");
         }
     }
