@@ -63,12 +63,9 @@ pub fn persistent() -> AMQPProperties {
 }
 
 /// How often the broker is killed: `LEVERET_TEST_KILLS`, or enough to meet what is rare now and then.
-/// With 40 kills a defect shows in about one run of two, after the 33rd: of a long queue that is paged a few messages are
-/// passed over, and come only after the next start, out of their order. It is not understood yet; `LEVERET_TEST_KILLS=40`
-/// shows it.
 fn kills() -> usize {
     let chosen = std::env::var("LEVERET_TEST_KILLS").ok();
-    chosen.and_then(|text| text.parse().ok()).unwrap_or(30)
+    chosen.and_then(|text| text.parse().ok()).unwrap_or(40)
 }
 
 /// How long a client of lapin (4.12) may take to notice that the broker is gone. It sometimes leaves a future pending
