@@ -114,10 +114,18 @@ impl Program {
     /// Waits until the program prints this line.
     pub fn wait_for(&mut self, line: &str) {
         while self.printed.last().is_none_or(|last| last != line) {
-            match self.stdout.recv_timeout(PATIENCE) {
-                Ok(next) => self.printed.push(next),
-                Err(_) => self.fail(&format!("did not print {line:?}")),
+            self.next_line(&format!("{line:?}"));
+        }
+    }
+
+    /// Waits for one more line; `what` says in the failure which one is missing.
+    pub fn next_line(&mut self, what: &str) -> String {
+        match self.stdout.recv_timeout(PATIENCE) {
+            Ok(next) => {
+                self.printed.push(next.clone());
+                next
             }
+            Err(_) => self.fail(&format!("did not print {what}")),
         }
     }
 

@@ -1,10 +1,10 @@
-//! Runs a flow in Chromium. Two flows never run at once: a browser takes both cores of a small machine, and what is
-//! checked here are rules, not how they bear a crowd.
+//! Runs flows in Chromium. One browser serves all of them, and each has cookies, pages and a broker of its own there, so
+//! they may run beside each other.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use crate::{
@@ -16,55 +16,69 @@ use crate::{
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// A flow that is running.
-pub struct Flow {
-    program: Program,
-    _alone: MutexGuard<'static, ()>,
-}
+pub struct Flow(Program);
 
 impl Flow {
     /// Waits until the program prints this line.
     pub fn wait_for(&mut self, line: &str) {
-        self.program.wait_for(line);
+        self.0.wait_for(line);
     }
 
     /// Sends the program a line.
     pub fn say(&mut self, line: &str) {
-        self.program.say(line);
+        self.0.say(line);
     }
 
     /// Waits for the end, which must be a success. It may take long, but not long from one line of output to the next.
     pub fn finish(mut self) {
-        self.program.wait_for("the flow has ended");
-        self.program.finish();
+        self.0.wait_for("the flow has ended");
+        self.0.finish();
     }
 }
 
 /// Starts a flow of a program in `node/` with the broker's addresses.
 pub fn start(program: &str, flow: &str, broker: &Broker) -> Flow {
-    static ALONE: Mutex<()> = Mutex::new(());
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let chromium = std::env::var("LEVERET_TEST_CHROMIUM").unwrap_or(CHROMIUM.to_owned());
-    assert!(
-        Path::new(&chromium).exists(),
-        "{chromium} is missing; the tests of the web page need it: apt-get install chromium"
-    );
-    let folder = npm::folder("web", &programs());
+    let (folder, browser) = shared();
     // The port of the API is told a moment after the one of AMQP answers.
     let http = Http::guest(broker).address();
     let mut command = Command::new("node");
     command
         .arg(folder.join(program))
         .arg(flow)
-        .env("CHROMIUM", chromium)
+        .env("BROWSER", browser)
         .env("WEB_URL", format!("http://{http}"))
         .env(
             "IMAGES",
             Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images"),
         );
-    Flow {
-        program: Program::start(&mut command, &broker.amqp_uri()),
-        _alone: alone,
-    }
+    Flow(Program::start(&mut command, &broker.amqp_uri()))
+}
+
+/// The folder of the programs, and where the browser of all flows is, which the first of them starts. Nobody ends it: its
+/// standard input is closed when this process is gone.
+fn shared() -> (PathBuf, String) {
+    static SHARED: Mutex<Option<(PathBuf, String, Program)>> = Mutex::new(None);
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (folder, address, _) = shared.get_or_insert_with(|| {
+        let folder = npm::folder("web", &programs());
+        let mut browser = launch(&folder);
+        let address = browser.next_line("where the browser is");
+        (folder, address, browser)
+    });
+    (folder.clone(), address.clone())
+}
+
+fn launch(folder: &Path) -> Program {
+    let chromium = std::env::var("LEVERET_TEST_CHROMIUM").unwrap_or(CHROMIUM.to_owned());
+    assert!(
+        Path::new(&chromium).exists(),
+        "{chromium} is missing; the tests of the web page need it: apt-get install chromium"
+    );
+    let mut command = Command::new("node");
+    command
+        .arg(folder.join("chromium.mjs"))
+        .env("CHROMIUM", chromium);
+    Program::start(&mut command, "")
 }
 
 fn programs() -> PathBuf {

@@ -99,11 +99,7 @@ flows!(
 flows!(
     access,
     "access.mjs",
-    [
-        finds_no_violation_in_any_view,
-        finds_enough_contrast_in_the_dark,
-        finds_nothing_too_wide_or_too_small_on_a_phone,
-    ]
+    [finds_no_violation_in_any_view_in_light_dark_and_on_a_phone]
 );
 
 flows!(

@@ -1,7 +1,5 @@
 // What administrators do: vhosts, users, policies, limits, definitions, and what happened lately.
 
-import { readFileSync } from 'node:fs';
-
 import { address, api, assert, base, names, run, texts, until, user } from './page.mjs';
 
 const rows = (page) => texts(page, 'lv-table tbody tr');
@@ -219,8 +217,8 @@ await run({
     await page.getByRole('link', { name: 'Download' }).click();
     const download = await downloading;
     assert.equal(download.suggestedFilename(), 'leveret-definitions.json');
-    const file = await download.path();
-    const kept = JSON.parse(readFileSync(file, 'utf8'));
+    const file = Buffer.concat(await (await download.createReadStream()).toArray());
+    const kept = JSON.parse(file.toString());
     assert.deepEqual(kept.queues.map((it) => it.name), ['orders']);
     await api('DELETE', '/queues/%2F/orders');
 
@@ -236,7 +234,7 @@ await run({
     await form.getByRole('alert').getByText('Nothing was imported.').waitFor();
     await form.getByRole('alert').getByText("queues[1] 'bad'").waitFor();
     assert.deepEqual(await api('GET', '/queues'), []);
-    await upload('kept.json', readFileSync(file));
+    await upload('kept.json', file);
     await page.getByText('1 queue, 1 binding').waitFor();
     await form.getByRole('button', { name: 'Import' }).click();
     await page.getByText('kept.json was imported.').waitFor();

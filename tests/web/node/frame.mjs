@@ -88,13 +88,8 @@ await run({
     });
     assert.deepEqual(ran, [undefined, 'TypeError']);
     assert.ok(scene.problems.length > 0, 'a broken rule is heard of');
+    // That no view asks others or breaks the rules is seen in every flow.
     scene.problems = [];
-    const views = await page.locator('nav.side a').evaluateAll((links) => links.map((link) => link.getAttribute('href')));
-    for (const path of views) {
-      await page.goto(base + path);
-      await page.locator('main h1').waitFor();
-      await page.waitForLoadState('networkidle').catch(() => {});
-    }
   },
 
   async switches_between_local_time_and_utc(scene) {

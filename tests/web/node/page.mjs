@@ -20,13 +20,9 @@ export class Scene {
   #lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   problems = [];
 
-  /** Starts the browser. */
+  /** Connects to the browser, where this flow has cookies and pages of its own. */
   async start() {
-    this.browser = await chromium.launch({
-      executablePath: process.env.CHROMIUM,
-      // Tests run as root in containers, where Chromium has no sandbox of its own.
-      args: ['--no-sandbox', '--disable-dev-shm-usage'],
-    });
+    this.browser = await chromium.connect(process.env.BROWSER);
     this.#closing.push(() => this.browser.close());
   }
 
