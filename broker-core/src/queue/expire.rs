@@ -353,6 +353,7 @@ impl QueueState {
     }
 
     /// Whether a message that does not expire before `limit` is at the front. Looks at `most` that do at most.
+    #[inline]
     pub(super) fn live_front(
         &mut self,
         limit: Millis,

@@ -140,6 +140,7 @@ impl QueueState {
     }
 
     /// Whether a message of a run is refused. The consumers take what came before it first.
+    #[inline]
     fn is_full_for(
         &mut self,
         message: &Message,

@@ -171,6 +171,7 @@ impl Lane {
     }
 
     /// Puts a message at the end.
+    #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
         self.enters(&entry);
         let bytes = entry.message.body().len();
@@ -214,6 +215,7 @@ impl Lane {
     }
 
     /// The first message, `None` also when it lies on disk.
+    #[inline]
     pub(super) fn front(&self) -> Option<&Entry> {
         match self.next_returned() {
             Some(position) => self.returned.get(&position),
@@ -224,6 +226,7 @@ impl Lane {
     /// The place of the first message that came back, unless it gives way and others wait. A message that comes back for
     /// ever must not be all that consumers get: once it has come back [`PATIENCE`] times, each time that it was delivered
     /// one that stands behind it comes next. Several such messages take turns.
+    #[inline]
     fn next_returned(&self) -> Option<Position> {
         let first = *self.returned.first_key_value()?.0;
         if first > self.gives_way {
@@ -250,6 +253,7 @@ impl Lane {
     }
 
     /// Takes the first message, unless it lies on disk.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<Entry> {
         let entry = match self.next_returned() {
             Some(position) => self.take_returned(position)?,
@@ -276,6 +280,7 @@ impl Lane {
     }
 
     /// Takes the first message of those that were never delivered, unless it lies on disk.
+    #[inline]
     pub(super) fn pop_ready(&mut self) -> Option<Entry> {
         let entry = self.ready.pop_front()?;
         let bytes = entry.message.body().len();

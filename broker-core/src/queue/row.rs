@@ -49,11 +49,13 @@ impl Row {
     }
 
     /// Whether there is none.
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.front.is_empty()
     }
 
     /// The first one.
+    #[inline]
     pub(super) fn front(&self) -> Option<&Entry> {
         self.front.front()
     }
@@ -67,6 +69,7 @@ impl Row {
     }
 
     /// Adds a message whose place is behind all others.
+    #[inline]
     pub(super) fn push_back(&mut self, entry: Entry) {
         if self.rest.is_empty() && self.front.len() < BLOCK {
             self.front.push_back(entry);
@@ -85,6 +88,7 @@ impl Row {
     }
 
     /// Takes the first message.
+    #[inline]
     pub(super) fn pop_front(&mut self) -> Option<Entry> {
         let entry = self.front.pop_front()?;
         if self.front.is_empty() {
