@@ -70,6 +70,7 @@ fn serve(loaded: &Loaded, logs: Logs) -> Result<(), Error> {
     let entered = runtime.enter();
     let stopping = signals::stopping()?;
     signals::survive_file_size_limit()?;
+    signals::reap_orphans()?;
     drop(entered);
     let broker = stores::open(
         data_dir.path(),
