@@ -11,7 +11,11 @@ use parking_lot::Mutex;
 use toml::Value;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, filter::filter_fn, fmt, layer::SubscriberExt as _, reload,
+    EnvFilter, Layer as _, Registry,
+    filter::{FilterExt as _, FilterFn, filter_fn},
+    fmt,
+    layer::SubscriberExt as _,
+    reload,
     util::SubscriberInitExt as _,
 };
 
@@ -51,7 +55,7 @@ pub fn start(log: &Log) -> Logs {
     };
     let events = recorder::event_log();
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
+        .with(lines.with_filter(filter.or(says_whom())))
         .with(recorder::layer(Arc::clone(&events)))
         .with(filter_fn(is_public))
         .init();
@@ -78,6 +82,12 @@ impl management_api::LogLevel for LogLevel {
         *current = level.to_owned();
         Ok(())
     }
+}
+
+/// Lets the spans through that say which connection, channel or request a line is about, whichever lines are written.
+fn says_whom() -> FilterFn {
+    let says: fn(&Metadata<'_>) -> bool = |it| it.is_span() && *it.level() == Level::ERROR;
+    filter_fn(says).with_max_level_hint(Level::ERROR)
 }
 
 /// Whether lines of this kind hold no secrets, whatever the filter says. The client of the service that checks logins

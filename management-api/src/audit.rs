@@ -11,7 +11,7 @@ use tracing::{Instrument as _, Span, field::Empty};
 
 /// Answers a request; what is logged meanwhile is logged with the client's address and the request.
 pub(crate) async fn request(request: Request, next: Next) -> Response {
-    let span = tracing::info_span!(
+    let span = tracing::error_span!(
         target: "audit", "request", peer = Empty, user = Empty,
         method = %request.method(), path = request.uri().path()
     );

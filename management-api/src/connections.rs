@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use amqp_codec::AMQPValue;
 use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
@@ -173,7 +172,7 @@ fn facts(connection: &ConnectionEntry, node: &Node) -> Object {
         "type": "network",
         "user": connection.user,
         "user_who_performed_action": connection.user,
-        "user_provided_name": provided_name(connection),
+        "user_provided_name": connection.facts.provided_name(),
         "vhost": connection.vhost,
         "container_id": null,
     }) else {
@@ -187,15 +186,6 @@ fn facts(connection: &ConnectionEntry, node: &Node) -> Object {
         .into_iter()
         .filter(|(key, value)| known(key, value))
         .collect()
-}
-
-/// The name that the client gave its connection.
-pub(crate) fn provided_name(connection: &ConnectionEntry) -> Option<String> {
-    let properties = connection.facts.client_properties();
-    match properties.inner().get("connection_name") {
-        Some(AMQPValue::LongString(name)) => Some(name.to_string()),
-        _ => None,
-    }
 }
 
 fn put_statistics(connection: &ConnectionEntry, node: &Node, ranges: &Ranges, object: &mut Object) {

@@ -123,10 +123,8 @@ pub async fn serve<S: Stream>(
         // So that the client can tell the end from a cut; it may be gone, or not read.
         let _ = timeout(FAREWELL, driver.stream.shutdown()).await;
     }
-    match driver.end {
-        Some(End::Lost(ref error)) => tracing::debug!(%peer, %error, "connection lost"),
-        _ => tracing::debug!(%peer, "connection ended"),
-    }
+    let span = driver.machine.span();
+    span.in_scope(|| tracing::debug!("connection ended"));
 }
 
 /// Why a connection's task ends.
@@ -182,7 +180,10 @@ impl<S: Stream> Driver<S> {
         for _ in 0..TURNS {
             scratch.batch.now = self.clock.now();
             let progress = self.turn(scratch, cx);
-            if self.end.is_some() {
+            if let Some(end) = &self.end {
+                if let End::Lost(error) = end {
+                    self.machine.log_loss(error);
+                }
                 self.machine.terminate(&mut scratch.batch);
                 scratch.batch.out.clear();
                 return Poll::Ready(());

@@ -18,6 +18,7 @@ use broker_core::{
     queue::Millis,
 };
 use slab::Slab;
+use tracing::Span;
 
 use self::time::STOP_CHECK;
 use super::{
@@ -29,6 +30,7 @@ use super::{
     inquiry::{Finding, Inquiry, Validity},
     running::{Outcome, Running},
     session::Session,
+    spans,
 };
 
 /// The largest frame before the limits are agreed: a token in `connection.start-ok` fits, an attack does not. Half of
@@ -244,7 +246,8 @@ impl Connection {
                 PROTOCOL_HEADER.len()
             }
             ProtocolHeader::Other => {
-                tracing::warn!(peer = %self.peer, "not AMQP 0-9-1: connection refused");
+                let span = self.span();
+                span.in_scope(|| tracing::warn!("not AMQP 0-9-1: connection refused"));
                 batch.out.extend_from_slice(&PROTOCOL_HEADER);
                 self.phase = Phase::Closed;
                 input.len()
@@ -272,10 +275,11 @@ impl Connection {
             broker: &self.broker,
             settings: &self.settings,
             peer: self.peer,
+            local: self.local,
             certificate: self.certificate.as_ref(),
         };
         let handled = handshake.handle_method(frame.payload, &around, batch);
-        self.advance(handled, batch.now)?;
+        self.advance(handled, batch)?;
         Ok(length)
     }
 
@@ -283,12 +287,13 @@ impl Connection {
     fn advance(
         &mut self,
         handled: Result<Option<Opened>, Failed>,
-        now: Millis,
+        batch: &mut Batch,
     ) -> Result<(), Exception> {
         match handled {
             Ok(None) => {}
-            Ok(Some(opened)) => self.open(opened, now),
+            Ok(Some(opened)) => self.open(opened, batch.now),
             Err(Failed::Exception(exception)) => return Err(exception),
+            Err(Failed::Refused(exception)) => self.refuse(exception, batch),
             Err(Failed::Silently) => self.phase = Phase::Closed,
         }
         Ok(())
@@ -303,6 +308,7 @@ impl Connection {
             broker: &self.broker,
             settings: &self.settings,
             peer: self.peer,
+            local: self.local,
             certificate: self.certificate.as_ref(),
         };
         Some((handshake, around))
@@ -323,7 +329,7 @@ impl Connection {
             running.handle_finding(finding, batch)
         } else if let Some((handshake, around)) = self.handshake() {
             let handled = handshake.handle_finding(finding, &around, batch);
-            self.advance(handled, batch.now)
+            self.advance(handled, batch)
         } else {
             Ok(())
         };
@@ -338,6 +344,7 @@ impl Connection {
         };
         match handshake.handle_refusal_time() {
             Failed::Exception(exception) => self.fail(exception, batch),
+            Failed::Refused(exception) => self.refuse(exception, batch),
             Failed::Silently => self.phase = Phase::Closed,
         }
     }
@@ -373,7 +380,6 @@ impl Connection {
         );
         self.broker.add_connection(id, Arc::clone(&entry));
         self.heartbeat = Millis::from(agreed.heartbeat) * 1000;
-        tracing::debug!(peer = %self.peer, user = &*agreed.user, vhost = &*vhost.name, "connection opened");
         let session = Session {
             id,
             place,
@@ -399,8 +405,21 @@ impl Connection {
             asked_owner: None,
             publishes: false,
         };
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            session
+                .span()
+                .in_scope(|| tracing::debug!("connection opened"));
+        }
         let running = Running::new(session, agreed.channel_max);
         self.phase = Phase::Running(Box::new(running));
+    }
+
+    /// What lines of the log about this connection stand in.
+    pub fn span(&self) -> Span {
+        match &self.phase {
+            Phase::Running(running) => running.session.span(),
+            _ => spans::of_socket(self.peer, self.local),
+        }
     }
 
     /// Writes what has arrived in the outbox.

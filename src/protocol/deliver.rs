@@ -63,7 +63,8 @@ impl Running {
             .as_ref()
             .and_then(|s| channel_mut(channels, s.channel));
         let (Some(subscribed), Some(channel)) = (subscribed, channel) else {
-            tracing::error!("deliveries for a consumer that is not there");
+            let span = session.span();
+            span.in_scope(|| tracing::error!("deliveries for a consumer that is not there"));
             run.for_each(drop);
             return;
         };
@@ -157,10 +158,9 @@ impl Running {
             return;
         };
         let (number, tag) = (subscribed.channel, Arc::clone(&subscribed.tag));
-        tracing::warn!(
-            consumer = &*tag,
-            "consumer cancelled: read access refused after a credential update"
-        );
+        let (span, consumer) = (self.session.channel_span(number), &*tag);
+        let text = "consumer cancelled: read access refused after a credential update";
+        span.in_scope(|| tracing::warn!(consumer, "{text}"));
         if let Some(channel) = channel_mut(&mut self.channels, number) {
             channel.consumers.remove(&tag);
             channel.entry.remove_consumer(&tag);
@@ -287,7 +287,10 @@ impl Running {
                 .vhost
                 .drop_unused_queue(&queue, &mut batch.work);
             if let Err(error) = dropped {
-                tracing::error!(queue = &**queue.name(), %error, "cannot delete an auto-delete queue");
+                let (span, queue) = (self.session.span(), &**queue.name());
+                span.in_scope(
+                    || tracing::error!(queue, %error, "cannot delete an auto-delete queue"),
+                );
             }
         }
         vacant
@@ -322,7 +325,8 @@ impl Running {
                 None => vhost.drop_unused_queue(&queue, &mut batch.work),
             };
             if let Err(error) = dropped {
-                tracing::error!(queue = &**queue.name(), %error, "cannot delete a queue");
+                let (span, queue) = (self.session.span(), &**queue.name());
+                span.in_scope(|| tracing::error!(queue, %error, "cannot delete a queue"));
             }
         }
         self.session.entry.liveness.end();

@@ -63,8 +63,8 @@ impl Channel {
         let deleted =
             permitted.and_then(|()| session.vhost.delete_exchange(name, method.if_unused));
         let ticket = deleted.map_err(|error| Exception::of(&error, id))?;
-        let (connection, user) = (&*session.entry.name, &*session.user);
-        tracing::info!(target: "audit", connection, user, vhost = &*session.vhost.name, name, "exchange deleted");
+        let span = session.channel_span(self.number);
+        span.in_scope(|| tracing::info!(target: "audit", name, "exchange deleted"));
         session.await_definitions(ticket);
         let answer = AMQPMethod::DeleteOk(exchange::DeleteOk {});
         self.answer_exchange(method.nowait, answer, session, batch);

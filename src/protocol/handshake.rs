@@ -25,10 +25,11 @@ use broker_core::{
     users::LoginFailures,
     vhost::Vhost,
 };
+use tracing::Span;
 
 use super::{
     Settings, batch::Batch, exception::Exception, inquiry::Inquiry,
-    server_properties::server_properties, session::ClientCapabilities,
+    server_properties::server_properties, session::ClientCapabilities, spans,
 };
 
 const START_OK: (u16, u16) = (10, 11);
@@ -108,6 +109,8 @@ pub struct Handshake {
 pub enum Failed {
     /// The client is told.
     Exception(Exception),
+    /// The client is told. What it is refused, and why, is in the log already.
+    Refused(Exception),
     /// The client would not understand an answer: the socket is just closed.
     Silently,
 }
@@ -127,6 +130,8 @@ pub struct Surroundings<'a> {
     pub settings: &'a Settings,
     /// Where the client is.
     pub peer: SocketAddr,
+    /// Where it has reached the broker.
+    pub local: SocketAddr,
     /// Its certificate, if it has shown one.
     pub certificate: Option<&'a Certificate>,
 }
@@ -134,6 +139,11 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     fn failures(&self) -> &LoginFailures {
         self.broker.login_failures()
+    }
+
+    /// What lines of the log about the client stand in.
+    fn span(&self) -> Span {
+        spans::of_socket(self.peer, self.local)
     }
 }
 
@@ -216,7 +226,7 @@ impl Handshake {
             }
             (Awaited::Open, AMQPMethod::Open(method)) => {
                 self.open(method.virtual_host.as_str(), around)?;
-                Ok(self.check_vhost(around, batch)?)
+                self.check_vhost(around, batch)
             }
             _ => Err(self.out_of_order(id).into()),
         }

@@ -200,13 +200,13 @@ impl Session {
         reason: &str,
         now: Millis,
     ) -> Result<(), Exception> {
-        let (user, connection) = (Arc::clone(&self.user), &*self.entry.name);
         let identity = renewed.map_err(|why| {
             let (text, why) = match &why {
                 NotRenewed::Refused(why) => ("New secret was refused by one of the backends", why),
                 NotRenewed::Failed(why) => ("Secret update failed", why),
             };
-            tracing::warn!(target: "audit", connection, user = &*user, "secret refused: {why}");
+            let span = self.span();
+            span.in_scope(|| tracing::warn!(target: "audit", "secret refused: {why}"));
             Exception::not_allowed(text, (0, 0))
         })?;
         self.access = self.broker.access_of(&identity, &self.vhost.name);
@@ -224,8 +224,8 @@ impl Session {
     }
 
     fn log_renewal(&self, reason: &str) {
-        let (connection, user) = (&*self.entry.name, &*self.user);
-        tracing::info!(target: "audit", connection, user, reason, "secret updated");
+        let span = self.span();
+        span.in_scope(|| tracing::info!(target: "audit", reason, "secret updated"));
     }
 }
 

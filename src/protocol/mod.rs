@@ -23,6 +23,7 @@ pub mod queues;
 pub mod running;
 pub mod server_properties;
 pub mod session;
+pub mod spans;
 pub mod transactions;
 pub mod unacked;
 

@@ -166,8 +166,8 @@ impl Channel {
             .vhost
             .delete_queue(&name, session.id, conditions, &mut batch.work);
         let (count, ticket) = deleted.map_err(|error| Exception::of(&error, id))?;
-        let (connection, user) = (&*session.entry.name, &*session.user);
-        tracing::info!(target: "audit", connection, user, vhost = &*session.vhost.name, name, "queue deleted");
+        let span = session.channel_span(self.number);
+        span.in_scope(|| tracing::info!(target: "audit", name, "queue deleted"));
         session.disown(&name);
         session.await_definitions(ticket);
         let answer = AMQPMethod::DeleteOk(queue::DeleteOk {

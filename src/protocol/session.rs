@@ -141,7 +141,8 @@ impl Session {
     /// Writes a rare method.
     pub fn send(&self, channel: u16, method: AMQPClass, batch: &mut Batch) {
         if let Err(error) = encode::method(&mut batch.out, channel, &method) {
-            tracing::error!(%error, "cannot encode a method");
+            let span = self.channel_span(channel);
+            span.in_scope(|| tracing::error!(%error, "cannot encode a method"));
         }
     }
 

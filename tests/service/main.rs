@@ -20,6 +20,8 @@ mod backup;
 mod deployment;
 mod doctor;
 mod log_level;
+mod log_lines;
+mod orphans;
 mod soak;
 mod systemd;
 mod upgrade;

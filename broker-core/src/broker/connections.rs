@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use amqp_codec::{FieldTable, parse_table};
+use amqp_codec::{AMQPValue, FieldTable, parse_table};
 use parking_lot::Mutex;
 
 use super::Broker;
@@ -73,6 +73,14 @@ impl ConnectionFacts {
     /// What the client says of itself.
     pub fn client_properties(&self) -> FieldTable {
         parse_table(&self.client_properties).unwrap_or_default()
+    }
+
+    /// The name that the client gave its connection: `connection_name` in what it says of itself.
+    pub fn provided_name(&self) -> Option<String> {
+        match self.client_properties().inner().get("connection_name") {
+            Some(AMQPValue::LongString(name)) => Some(name.to_string()),
+            _ => None,
+        }
     }
 }
 

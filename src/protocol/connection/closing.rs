@@ -1,5 +1,7 @@
 //! How a connection ends: by its client, by an exception, or because its socket is gone.
 
+use std::io;
+
 use amqp_codec::{
     AMQPClass, FrameKind, Method, parse_frame, parse_method,
     protocol::connection::{self, AMQPMethod},
@@ -15,6 +17,10 @@ use crate::protocol::{
 
 /// Milliseconds that a client has to answer `connection.close`.
 const CLOSING_TIMEOUT: Millis = 5_000;
+
+/// Reply code of what was not the client's fault: the log has one line with the reason, be it the end of the broker, the
+/// audit of a deletion or the end of a token, and need not have another one for each connection.
+const CONNECTION_FORCED: u16 = 320;
 
 impl Connection {
     /// Swallows everything until the client has heard that the connection is closed.
@@ -45,10 +51,20 @@ impl Connection {
         self.phase = Phase::Closed;
     }
 
-    /// Ends the connection by an exception.
+    /// Ends the connection by an exception, and says so in the log.
     pub(super) fn fail(&mut self, exception: Exception, batch: &mut Batch) {
+        let (Exception::Connection(reply) | Exception::Channel(reply)) = &exception;
+        let (span, text) = (self.span(), &reply.text);
+        span.in_scope(|| match reply.code {
+            CONNECTION_FORCED => tracing::debug!("connection closed: {text}"),
+            _ => tracing::warn!("connection closed: {text}"),
+        });
+        self.refuse(exception, batch);
+    }
+
+    /// The same where the log knows already.
+    pub(super) fn refuse(&mut self, exception: Exception, batch: &mut Batch) {
         let (Exception::Connection(reply) | Exception::Channel(reply)) = exception;
-        tracing::warn!(peer = %self.peer, "connection closed: {}", reply.text);
         self.terminate(batch);
         self.send_close(&reply, batch);
     }
@@ -66,6 +82,19 @@ impl Connection {
         self.phase = Phase::Closing {
             until: batch.now + CLOSING_TIMEOUT,
         };
+    }
+
+    /// Says that the socket is gone. RabbitMQ's words for a client that was logged in and did not say good-bye
+    /// (`rabbit_reader:log_connection_exception`); health checks and port scans leave no line.
+    pub fn log_loss(&self, error: &io::Error) {
+        let span = self.span();
+        span.in_scope(|| match (&self.phase, error.kind()) {
+            (Phase::Running(_), io::ErrorKind::UnexpectedEof) => {
+                tracing::warn!("client unexpectedly closed TCP connection");
+            }
+            (Phase::Running(_), _) => tracing::warn!("connection lost: {error}"),
+            _ => tracing::debug!("connection lost: {error}"),
+        });
     }
 
     /// Gives back everything that the connection holds. To be called when its socket is gone.

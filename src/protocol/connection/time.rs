@@ -45,7 +45,8 @@ impl Connection {
         let now = batch.now;
         match &mut self.phase {
             Phase::Header | Phase::Handshake(_) if now >= self.login_until => {
-                tracing::warn!(peer = %self.peer, "login took too long: connection closed");
+                let span = self.span();
+                span.in_scope(|| tracing::warn!("login took too long: connection closed"));
                 self.abandon();
             }
             Phase::Header | Phase::Handshake(_) if self.broker.is_stopping() => self.abandon(),
@@ -71,10 +72,10 @@ impl Connection {
 
     /// The token that the client has logged in with is good no more (RabbitMQ: `rabbit_reader`, `credential_expired`).
     fn handle_expiry(&mut self, batch: &mut Batch) {
-        if let Phase::Running(running) = &self.phase {
-            let (connection, user) = (&*running.session.entry.name, &*running.session.user);
-            tracing::warn!(target: "audit", connection, user, "connection closed: credential has expired");
-        }
+        let span = self.span();
+        span.in_scope(
+            || tracing::warn!(target: "audit", "connection closed: credential has expired"),
+        );
         self.fail(Exception::connection_forced("credential expired"), batch);
     }
 
@@ -85,7 +86,8 @@ impl Connection {
         }
         if batch.now >= self.received_at + self.heartbeat * 2 {
             let seconds = self.heartbeat / 1000;
-            tracing::warn!(peer = %self.peer, "missed heartbeats from client, timeout: {seconds}s");
+            self.span()
+                .in_scope(|| tracing::warn!("missed heartbeats from client, timeout: {seconds}s"));
             self.terminate(batch);
             self.abandon();
         } else if batch.now >= self.sent_at + self.heartbeat / 2 {

@@ -115,7 +115,7 @@ impl Handshake {
                 if let Some(opening) = &self.opening {
                     opening.access.learn(answered);
                 }
-                return Ok(self.check_vhost(around, batch)?);
+                return self.check_vhost(around, batch);
             }
             Finding::Renewal(_) | Finding::Lost => {
                 self.refuse_later("the login could not be checked", around, batch.now);
@@ -140,7 +140,8 @@ impl Handshake {
         let mechanism = self.mechanism;
         let attempts = around.broker.login_attempts();
         attempts.count(LoginProtocol::Amqp, ip, user, true);
-        tracing::info!(target: "audit", peer = %around.peer, user, mechanism, "login accepted");
+        let (span, peer) = (around.span(), around.peer);
+        span.in_scope(|| tracing::info!(target: "audit", %peer, user, mechanism, "login accepted"));
         self.identity = Some(identity);
         self.awaited = Awaited::TuneOk;
         self.tune(around.settings, batch);
@@ -168,7 +169,10 @@ impl Handshake {
 
     fn log_refusal(&self, around: &Surroundings<'_>, why: &str) {
         let (user, mechanism) = (&*self.agreed.user, self.mechanism);
-        tracing::warn!(target: "audit", peer = %around.peer, user, mechanism, "login refused: {why}");
+        let (span, peer) = (around.span(), around.peer);
+        span.in_scope(
+            || tracing::warn!(target: "audit", %peer, user, mechanism, "login refused: {why}"),
+        );
     }
 
     /// The time has come to tell the client that it is refused.
@@ -179,7 +183,7 @@ impl Handshake {
 
     fn refuse(&self, mechanism: &str) -> Failed {
         if self.agreed.client.authentication_failure_close {
-            Failed::Exception(Exception::login_refused(mechanism, (0, 0)))
+            Failed::Refused(Exception::login_refused(mechanism, (0, 0)))
         } else {
             Failed::Silently
         }

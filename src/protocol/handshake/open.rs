@@ -3,7 +3,7 @@
 use amqp_codec::protocol::connection::{self, AMQPMethod};
 use broker_core::Error;
 
-use super::{Awaited, Handshake, OPEN, Opened, Surroundings, send};
+use super::{Awaited, Failed, Handshake, OPEN, Opened, Surroundings, send};
 use crate::protocol::{batch::Batch, exception::Exception, inquiry::Inquiry};
 
 impl Handshake {
@@ -11,14 +11,14 @@ impl Handshake {
     ///
     /// # Errors
     /// There is none, or no place in it.
-    pub(super) fn open(&mut self, name: &str, around: &Surroundings<'_>) -> Result<(), Exception> {
+    pub(super) fn open(&mut self, name: &str, around: &Surroundings<'_>) -> Result<(), Failed> {
         let broker = around.broker;
         let Some(vhost) = broker.vhost(name) else {
             let text = format!("vhost {name} not found");
-            return Err(Exception::not_allowed(&text, OPEN));
+            return Err(Exception::not_allowed(&text, OPEN).into());
         };
         let Some(identity) = self.identity.clone() else {
-            return Err(self.out_of_order(OPEN));
+            return Err(self.out_of_order(OPEN).into());
         };
         let limit = around.settings.connection_max;
         let place = broker.admit(identity.name(), &vhost.name, limit);
@@ -42,7 +42,7 @@ impl Handshake {
         &mut self,
         around: &Surroundings<'_>,
         batch: &mut Batch,
-    ) -> Result<Option<Opened>, Exception> {
+    ) -> Result<Option<Opened>, Failed> {
         let Some(opening) = self.opening.take() else {
             return Ok(None);
         };
@@ -60,9 +60,12 @@ impl Handshake {
         Ok(None)
     }
 
-    fn vhost_refused(&self, vhost: &str, error: &Error, around: &Surroundings<'_>) -> Exception {
+    fn vhost_refused(&self, vhost: &str, error: &Error, around: &Surroundings<'_>) -> Failed {
         let (peer, user) = (around.peer, &*self.agreed.user);
-        tracing::warn!(target: "audit", %peer, user, vhost, "vhost refused: {error}");
-        Exception::of(error, OPEN)
+        let span = around.span();
+        span.in_scope(
+            || tracing::warn!(target: "audit", %peer, user, vhost, "vhost refused: {error}"),
+        );
+        Failed::Refused(Exception::of(error, OPEN))
     }
 }

@@ -15,6 +15,10 @@ impl Running {
             && !self.told_blocked
         {
             self.told_blocked = true;
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                let span = self.session.span();
+                span.in_scope(|| tracing::debug!("connection blocked: {reason}"));
+            }
             self.session.entry.set_state(ConnectionState::Blocked);
             self.session.send_blocked(&Arc::clone(reason), batch);
         }

@@ -224,21 +224,12 @@ impl Running {
 
     /// Whoever may not do something is for the audit log.
     fn log_exception(&self, channel: u16, reply: &Reply) {
-        let session = &self.session;
-        let (connection, text) = (&*session.entry.name, &*reply.text);
-        let (user, vhost) = (&*session.user, &*session.vhost.name);
-        match reply.code {
-            ACCESS_REFUSED => {
-                tracing::warn!(target: "audit", connection, user, vhost, channel, "channel exception: {text}");
-            }
-            _ => tracing::warn!(
-                connection,
-                user,
-                vhost,
-                channel,
-                "channel exception: {text}"
-            ),
-        }
+        let text = &reply.text;
+        let span = self.session.channel_span(channel);
+        span.in_scope(|| match reply.code {
+            ACCESS_REFUSED => tracing::warn!(target: "audit", "channel exception: {text}"),
+            _ => tracing::warn!("channel exception: {text}"),
+        });
     }
 }
 
