@@ -73,7 +73,7 @@ fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
-        thread::yield_now();
+        crate::support::pause();
     }
 }
 

@@ -186,7 +186,7 @@ fn connections_that_open_and_declare_while_their_vhost_is_deleted_all_end() {
                 })
             })
             .collect();
-        std::thread::yield_now();
+        crate::support::pause();
         served.broker.delete_vhost("busy", TEST).unwrap();
         for client in clients {
             client.join().unwrap();

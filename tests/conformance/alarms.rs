@@ -5,7 +5,6 @@ use crate::support::{Broker, Login, PATIENCE, Peer, connection, durable_queue};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::thread;
 use std::time::Instant;
 
 pub const NO_DISK_IS_ENOUGH: (&str, &str) =
@@ -134,7 +133,7 @@ fn blocked_publishers_go_on_when_the_alarm_ends() {
     let deadline = Instant::now() + PATIENCE;
     while broker.log().iter().filter(cleared).count() < 2 {
         assert!(Instant::now() < deadline, "the end of the second alarm");
-        thread::yield_now();
+        crate::support::pause();
     }
     let log = broker.log().join("\n");
     assert_eq!(

@@ -91,7 +91,7 @@ fn the_broker_has_a_timeout_for_all_that_say_nothing() {
     let deadline = Instant::now() + PATIENCE;
     while !broker.log().iter().any(|line| line.contains(&text(1, 200))) {
         assert!(Instant::now() < deadline, "no line of it in the log");
-        std::thread::yield_now();
+        crate::support::pause();
     }
 }
 

@@ -39,7 +39,7 @@ fn wait_for_count(peer: &mut Peer, queue: &str, count: u32) {
             Instant::now() < deadline,
             "{queue} has not {count} messages"
         );
-        std::thread::yield_now();
+        crate::support::pause();
     }
 }
 

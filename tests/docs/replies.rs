@@ -132,7 +132,7 @@ pub fn with_http(broker: &Broker) -> SocketAddr {
             return address;
         }
         assert!(Instant::now() < deadline, "no HTTP listener");
-        std::thread::yield_now();
+        crate::support::pause();
     }
 }
 

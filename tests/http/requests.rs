@@ -19,7 +19,7 @@ pub fn http(broker: &Broker) -> SocketAddr {
             return address;
         }
         assert!(Instant::now() < deadline, "no HTTP API");
-        std::thread::yield_now();
+        crate::broker::pause();
     }
 }
 
@@ -31,7 +31,7 @@ fn connect(address: SocketAddr) -> TcpStream {
             Ok(stream) => return stream,
             Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
         }
-        std::thread::yield_now();
+        crate::broker::pause();
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -28,7 +27,7 @@ impl Http {
                 return Self(address);
             }
             assert!(Instant::now() < deadline, "no HTTP port");
-            thread::yield_now();
+            crate::support::pause();
         }
     }
 
@@ -40,7 +39,7 @@ impl Http {
                 Ok(stream) => return stream,
                 Err(error) => assert!(Instant::now() < deadline, "{error}"),
             }
-            thread::yield_now();
+            crate::support::pause();
         }
     }
 
@@ -104,7 +103,7 @@ impl Http {
                 return (found, started.elapsed());
             }
             assert!(started.elapsed() < PATIENCE, "{path}: {found:#}");
-            thread::yield_now();
+            crate::support::pause();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What happened lately, as operators read it.
 
-use std::{thread, time::Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ fn refusals_and_failing_connections_are_warnings() {
     let deadline = Instant::now() + PATIENCE;
     while events(&http, "kind=connection&severity=warning").is_empty() {
         assert!(Instant::now() < deadline, "no event of the connection");
-        thread::yield_now();
+        crate::support::pause();
     }
 }
 

@@ -85,7 +85,7 @@ impl Load {
         let mut confirmed = 0;
         while !self.stopped() {
             if peer.counts(2, queue).0 > BACKLOG {
-                thread::yield_now();
+                crate::support::pause();
                 continue;
             }
             for _ in 1..WINDOW {

@@ -80,7 +80,7 @@ impl Line {
         while !self.stop.load(Ordering::Acquire) {
             let next = self.settled.load(Ordering::Acquire);
             if next >= self.confirmed.load(Ordering::Acquire) / 2 {
-                thread::yield_now();
+                crate::support::pause();
                 continue;
             }
             let got = peer.get(1, queue, false).expect("what was confirmed");
@@ -130,7 +130,7 @@ fn what_was_confirmed_before_a_backup_is_in_it_and_nothing_is_invented() {
             let deadline = Instant::now() + Duration::from_secs(60);
             while kept.confirmed.load(Ordering::Acquire) < (round + 1) * 400 {
                 assert!(Instant::now() < deadline, "nothing is confirmed any more");
-                thread::yield_now();
+                crate::support::pause();
             }
             let backup = folder.path().join(format!("backup-{round}"));
             let before = [&kept, &taken].map(|line| line.confirmed.load(Ordering::Acquire));

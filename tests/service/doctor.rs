@@ -118,7 +118,7 @@ fn the_broker_that_runs_is_asked() {
         if let Some(http) = broker.http_address() {
             break http.to_string();
         }
-        std::thread::yield_now();
+        crate::support::pause();
     };
     let amqp = broker.amqp_address().to_string();
     let arguments = ["--amqp-listen", &amqp, "--http-listen", &http];

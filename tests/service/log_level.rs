@@ -1,6 +1,6 @@
 //! The level of the log, changed while the broker runs.
 
-use std::{thread, time::Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ fn wait_for(broker: &Broker, part: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !broker.log().iter().any(|line| line.contains(part)) {
         assert!(Instant::now() < deadline, "{part:?} is not logged");
-        thread::yield_now();
+        crate::support::pause();
     }
 }
 

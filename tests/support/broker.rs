@@ -180,7 +180,7 @@ impl Broker {
                 "no line in the log: {what}\n{}",
                 log.join("\n")
             );
-            thread::sleep(Duration::from_millis(5));
+            pause();
         }
     }
 
@@ -243,7 +243,7 @@ impl Broker {
                 process.wait().ok();
                 panic!("the broker did not end within {PATIENCE:?} after SIGTERM");
             }
-            thread::sleep(Duration::from_millis(5));
+            pause();
         }
     }
 
@@ -300,7 +300,7 @@ impl Broker {
                 let log = self.log().split_off(from).join("\n");
                 return Err(format!("{log}\n(ended: {ended:?})"));
             }
-            thread::sleep(Duration::from_millis(5));
+            pause();
         }
     }
 
@@ -364,4 +364,9 @@ fn terminate(process: &Child) {
         .status()
         .expect("sh runs");
     assert!(status.success(), "SIGTERM could not be sent");
+}
+
+/// Between two looks at what a test waits for: the broker, and the tests beside this one, are to have the processor.
+pub fn pause() {
+    thread::sleep(Duration::from_millis(5));
 }

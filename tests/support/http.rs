@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    thread,
     time::Instant,
 };
 
@@ -43,7 +42,7 @@ impl Http {
                 Some(address) => break address,
                 None => assert!(Instant::now() < deadline, "no HTTP port"),
             }
-            thread::yield_now();
+            crate::support::pause();
         };
         Self {
             address,
@@ -89,7 +88,7 @@ impl Http {
                 Ok(stream) => return stream,
                 Err(error) => assert!(Instant::now() < deadline, "the HTTP port: {error}"),
             }
-            thread::yield_now();
+            crate::support::pause();
         }
     }
 

@@ -33,7 +33,7 @@ pub use amq_protocol::protocol::{
     tx,
 };
 pub use amq_protocol::types::{AMQPValue, FieldArray, FieldTable, LongString, ShortString};
-pub use broker::{Broker, foreign_broker};
+pub use broker::{Broker, foreign_broker, pause};
 pub use content::{Delivery, Got, Returned};
 pub use handshake::Login;
 pub use method::{Method, NoMethod};
