@@ -74,6 +74,15 @@ impl Listed for Item {
         &self.connection.name
     }
 
+    /// Addresses say little to people: they look for the user, or for the name that the client gave itself.
+    fn is_meant(&self, filter: &dyn Fn(&str) -> bool) -> bool {
+        let connection = &self.connection;
+        let provided = || provided_name(connection);
+        filter(&connection.name)
+            || filter(&connection.user)
+            || provided().is_some_and(|name| filter(&name))
+    }
+
     fn key(&self, field: &str) -> Option<Key> {
         let connection = &self.connection;
         match field {

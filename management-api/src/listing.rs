@@ -35,6 +35,11 @@ pub(crate) trait Listed: Send + 'static {
     /// What the filter `name` looks at.
     fn name(&self) -> &str;
 
+    /// Whether the filter, which says so of a text, means this item.
+    fn is_meant(&self, filter: &dyn Fn(&str) -> bool) -> bool {
+        filter(self.name())
+    }
+
     /// The value of a field by which the list may be sorted without making the object; `None` if it takes the object.
     fn key(&self, field: &str) -> Option<Key>;
 
@@ -295,7 +300,7 @@ pub(crate) fn paged<T: Listed>(
         return Ok(stream(items, None, order, query));
     };
     let total = items.len();
-    items.retain(|item| page.filter.admits(item.name()));
+    items.retain(|item| item.is_meant(&|name| page.filter.admits(name)));
     let filtered = items.len();
     let start = page.start(filtered)?;
     let size = usize::try_from(page.size).unwrap_or_default();

@@ -27,6 +27,12 @@ mod clients;
 #[path = "../support/mod.rs"]
 mod support;
 
+/// Those have tests written out, as they need more than a broker.
+const APART: [&str; 2] = [
+    "goes_on_after_a_broker_restart",
+    "tells_of_an_alarm_and_whom_it_blocks",
+];
+
 /// Makes a test of each flow of a program, against a broker of its own.
 macro_rules! flows {
     ($module:ident, $program:literal, [$($flow:ident),* $(,)?]) => {
@@ -41,8 +47,7 @@ macro_rules! flows {
             #[test]
             fn every_flow_of_the_program_is_a_test() {
                 let mut found = $crate::browser::flows_in($program);
-                // Those have tests written out, as they need more than a broker.
-                found.retain(|name| !name.ends_with("a_broker_restart"));
+                found.retain(|name| !$crate::APART.contains(&name.as_str()));
                 assert_eq!(found, [$(stringify!($flow)),*]);
             }
         }
@@ -59,6 +64,7 @@ flows!(
         follows_a_changed_password_to_the_log_in,
         asks_no_other_host_and_breaks_no_rule_of_its_own,
         switches_between_local_time_and_utc,
+        asks_nothing_while_the_tab_is_hidden,
     ]
 );
 
@@ -146,6 +152,17 @@ fn run(program: &str, flow: &str) {
     }
     let broker = Broker::start();
     browser::start(program, flow, &broker).finish();
+}
+
+#[test]
+fn tells_of_an_alarm_and_whom_it_blocks() {
+    if foreign_broker() {
+        return;
+    }
+    let limit = ("LEVERET_ALARMS_DISK_FREE_LIMIT", "9000000000000000000");
+    let broker = Broker::start_with_options(&[limit]);
+    let flow = "tells_of_an_alarm_and_whom_it_blocks";
+    browser::start("overview.mjs", flow, &broker).finish();
 }
 
 #[test]

@@ -2,10 +2,13 @@
 //!
 //! Routing keys and headers are compared by the exchanges' own tables: a pattern means what it means in a binding.
 
+use std::fmt;
+
 use amqp_codec::{AMQPValue, FieldTable, Properties, parse_table};
 
 use crate::{
     Error,
+    arguments::json::table_to_json,
     exchange::{ExchangeKind, RoutingTable},
     message::Message,
     queue::{Entry, Millis},
@@ -31,6 +34,32 @@ pub struct Filter {
     pub death_reason: Option<String>,
     /// The queue that it left when it was dead-lettered the last time.
     pub death_queue: Option<String>,
+}
+
+/// Its conditions, as the log has them: `routing_key=order.# older_than_ms=60000`.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = [
+            ("routing_key", &self.routing_key),
+            ("exchange", &self.exchange),
+            ("death_reason", &self.death_reason),
+            ("death_queue", &self.death_queue),
+        ];
+        let ages = [
+            ("older_than_ms", self.older_than_ms),
+            ("younger_than_ms", self.younger_than_ms),
+        ];
+        let texts = texts.map(|(name, text)| Some(format!("{name}={}", text.as_ref()?)));
+        let ages = ages.map(|(name, age)| Some(format!("{name}={}", age?)));
+        let headers = (!self.headers.inner().is_empty())
+            .then(|| format!("headers={}", table_to_json(&self.headers)));
+        let said = texts.into_iter().chain(ages).chain([headers]).flatten();
+        let said: Vec<String> = said.collect();
+        match said.as_slice() {
+            [] => f.write_str("none"),
+            said => f.write_str(&said.join(" ")),
+        }
+    }
 }
 
 /// A filter that is ready to be used.
@@ -159,6 +188,18 @@ mod tests {
 
     fn matches(filter: Filter, headers: &FieldTable) -> bool {
         filter.compile().unwrap().matches(&entry(headers), 3000)
+    }
+
+    #[test]
+    fn the_log_has_the_conditions_that_there_are() {
+        assert_eq!(Filter::default().to_string(), "none");
+        let filter = Filter {
+            routing_key: Some("order.#".to_owned()),
+            older_than_ms: Some(60_000),
+            ..Filter::default()
+        };
+        let said = "routing_key=order.# older_than_ms=60000";
+        assert_eq!(filter.to_string(), said);
     }
 
     #[test]

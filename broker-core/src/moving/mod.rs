@@ -214,7 +214,7 @@ fn tell_of_start(started: &Move) {
     let order = &started.order;
     let (by, vhost, queue, id) = (&*order.user, &*order.vhost, &order.queue, started.id);
     let (target, filter, dry_run) = (&order.target, &order.filter, order.dry_run);
-    tracing::info!(target: "audit", by, vhost, queue, id, to = ?target, ?filter, dry_run, "move begun");
+    tracing::info!(target: "audit", by, vhost, queue, id, to = ?target, %filter, dry_run, "move begun");
 }
 
 #[cfg(test)]

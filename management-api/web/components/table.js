@@ -205,7 +205,7 @@ class LvTable extends HTMLElement {
     const { page, page_count: pages, filtered_count: filtered, total_count: total } = answer;
     const first = filtered === 0 ? 0 : (page - 1) * state.page_size + 1;
     const last = Math.min(filtered, page * state.page_size);
-    const range = `${number(first)}\u2013${number(last)} of ${number(filtered)}${filtered < total ? ` (${number(total)} in all)` : ''}`;
+    const range = total === 0 ? '' : `${number(first)}\u2013${number(last)} of ${number(filtered)}${filtered < total ? ` (${number(total)} in all)` : ''}`;
     const signature = [range, page, pages, state.page_size].join();
     if (this.#foot.dataset.shown === signature) return;
     this.#foot.dataset.shown = signature;

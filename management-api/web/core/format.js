@@ -52,7 +52,7 @@ export function rate(value) {
   if (!isNumber(value)) return NOTHING;
   if (value === 0) return '0/s';
   const size = Math.abs(value);
-  return `${size < 10 ? trim(value.toFixed(size < 0.1 ? 2 : 1)) : number(value)}/s`;
+  return `${value < 0 ? '\u2212' : ''}${size < 10 ? trim(size.toFixed(size < 0.1 ? 2 : 1)) : number(size)}/s`;
 }
 
 /** Bytes in a second. */

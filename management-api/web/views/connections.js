@@ -32,6 +32,7 @@ export default {
       label: 'Connections',
       source: () => (vhosts.value() ? url`/vhosts/${vhosts.value()}/connections` : '/connections'),
       query: () => ({ columns: COLUMNS }),
+      searchLabel: 'Search names and users',
       rowKey: (it) => it.name,
       rowHref: (it) => connectionAddress(it.name),
       sort: 'name',

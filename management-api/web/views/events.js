@@ -28,6 +28,7 @@ export default {
     const log = new Followed(ctx, () => {
       if (!missed.firstChild) missed.append(notice('warning', 'So much happened that some events are missing here. The log of the broker has all.'));
     });
+    const detailsOf = (it) => details(it, ctx.may('administrator'));
     const select = (key, label, options) => {
       const element = h('select', { 'aria-label': label, onchange: () => {
         ctx.setQuery({ [key]: element.value, page: null }, { push: true });
@@ -53,9 +54,9 @@ export default {
       columns: [
         { key: 'at', label: 'When', sort: 'id', class: 'when', cell: (it) => time(it.at) },
         { key: 'kind', label: 'About', sort: 'kind', wide: true, cell: (it) => it.kind },
-        { key: 'text', label: 'What', class: 'what', cell: (it) => h('span', it.severity !== 'info' && [badge(it.severity, SEVERITIES[it.severity]), ' '], it.text) },
+        { key: 'text', label: 'What', class: 'what', cell: (it) => h('span', it.severity !== 'info' && [badge(it.severity, SEVERITIES[it.severity]), ' '], it.text, h('span.sub.phone-only', detailsOf(it))) },
         { key: 'by', label: 'By', sort: (it) => it.fields.by ?? it.fields.user ?? '', cell: who },
-        { key: 'fields', label: 'Details', wide: true, cell: (it) => details(it, ctx.may('administrator')) },
+        { key: 'fields', label: 'Details', wide: true, cell: detailsOf },
       ],
     });
     return [head({ title: 'Events', note: 'Kept in memory since the broker was started, up to 1\u202f000 of each sort. The log has them for good.' }), missed, list];

@@ -23,7 +23,7 @@ export function features(exchange) {
     !exchange.durable && badge('transient', '', 'It is gone after a restart'),
     exchange.auto_delete && badge('auto-delete', '', 'It goes with its last binding'),
     exchange.internal && badge('internal', '', 'Clients cannot publish to it'),
-    alternate && badge(`else ${alternate}`, '', 'Alternate exchange: it gets what no binding matches'),
+    alternate && badge(`alternate: ${alternate}`, '', 'Alternate exchange: it gets what no binding matches'),
     exchange.policy && badge(exchange.policy, '', `Policy ${exchange.policy}`),
   ].filter(Boolean);
 }

@@ -6,13 +6,16 @@ import { bytes, count, duration, number, percent, rate } from '../core/format.js
 import { levels, rangeQuery, rates } from '../core/samples.js';
 import { chart } from '../components/chart.js';
 import { badge, notice } from '../components/notice.js';
-import { card, facts, figure, head } from '../components/page.js';
+import { button, card, facts, figure, head } from '../components/page.js';
 import { rangePicker } from '../components/range.js';
 
 /** Milliseconds after which a waiting message is worth a word. */
 const AGES = [[60_000, '1 minute'], [600_000, '10 minutes'], [3_600_000, '1 hour'], [86_400_000, '1 day']];
 
 const DEATHS = { rejected: 'rejected', expired: 'expired', maxlen: 'too long', delivery_limit: 'failed too often' };
+
+/** How many findings are shown before somebody asks for all. */
+const FEW = 8;
 
 /** Everything worth a look, the most urgent first: what it is, and where to go. */
 function findings(it) {
@@ -41,22 +44,29 @@ function findings(it) {
 function attentionCard(ctx) {
   const list = h('ul.findings');
   const calm = h('div');
+  let all = false;
   const age = () => Number(ctx.query.get('older') ?? 600_000);
   const select = h('select', { 'aria-label': 'Messages count as old after', onchange: () => {
     ctx.setQuery({ older: select.value === '600000' ? null : select.value });
     poll.refresh();
   } }, AGES.map(([ms, text]) => h('option', { value: ms, selected: ms === age() }, `old: over ${text}`)));
+  const showAll = () => {
+    all = true;
+    poll.refresh();
+  };
   const poll = ctx.live(5, async () => {
     const it = await ctx.api.get('/leveret/attention', { query: { older_than_ms: age() } });
     const found = findings(it);
+    const shown = all ? found : found.slice(0, FEW);
     const rest = it.queue_count - it.queues.length;
-    keyed(list, found, (item) => item.key, () => h('li'), (element, item) => {
+    keyed(list, shown, (item) => item.key, () => h('li'), (element, item) => {
       const text = [item.name !== undefined && h('b', item.name), item.name !== undefined && item.vhost !== '/' && h('span.quiet', ` in ${item.vhost}`), item.name !== undefined && ' ', item.text];
       const line = h(item.href ? 'a' : 'span', { href: item.href }, badge(item.label, item.kind), h('span', text));
       if (!element.firstChild?.isEqualNode(line)) replace(element, line);
     });
     list.hidden = !found.length;
-    show(calm, found.length ? (rest > 0 ? h('p.quiet', `and ${count(rest, 'more queue')}.`) : '') : notice('good', 'Nothing: no alarm, nobody is blocked, no queue grows without consumers, no message is old, none died lately.'));
+    if (shown.length < found.length) show(calm, button(`Show all ${number(found.length + rest)}`, showAll, { kind: 'quiet' }));
+    else show(calm, found.length ? (rest > 0 ? h('p.quiet', `and ${count(rest, 'more queue')}.`) : '') : notice('good', 'Nothing: no alarm, nobody is blocked, no queue grows without consumers, no message is old, none died lately.'));
   });
   return card('What needs attention', [list, calm], { actions: [select], wide: true });
 }
@@ -64,8 +74,8 @@ function attentionCard(ctx) {
 function figures(ctx) {
   const all = {
     ready: figure('Ready', { link: '/queues?sort=messages_ready&sort_reverse=true' }),
-    unacked: figure('Unacknowledged', { link: '/queues?sort=messages_unacknowledged&sort_reverse=true' }),
-    publish: figure('Published'), deliver: figure('Delivered'), ack: figure('Acknowledged'),
+    unacked: figure('Unacked', { link: '/queues?sort=messages_unacknowledged&sort_reverse=true' }),
+    publish: figure('Published'), deliver: figure('Delivered'), ack: figure('Acked'),
     connections: figure('Connections', { link: '/connections' }), queues: figure('Queues', { link: '/queues' }),
   };
   const fill = (it) => {
@@ -187,7 +197,8 @@ export default {
     return [
       head({ title: 'Overview', note: `${first.cluster_name} \u2013 Leveret ${first.product_version}, as RabbitMQ ${first.rabbitmq_version}` }),
       h('div.stack', attentionCard(ctx), top.element,
-        card('History', h('div.grid.charts.pairs', flow, queued, memory, churn), { actions: [range.element] }),
+        monitor ? card('History', h('div.grid.charts.pairs', flow, queued, memory, churn), { actions: [range.element] })
+          : notice('info', 'Each queue, exchange and ', h('a', { href: '/vhosts' }, 'virtual host'), ' has charts; those of the whole broker need the tag monitoring.'),
         monitor && h('div.grid', nodeCard(ctx), journalCard(ctx), first.listeners && listenersCard(first))),
     ];
   },

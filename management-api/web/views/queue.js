@@ -34,22 +34,37 @@ function badges(queue) {
   ];
 }
 
+/** When the queue will be empty, or how fast it grows, if it goes on as in the last seconds. */
+function empties(queue, flow) {
+  if (!flow || queue.messages === 0) return '';
+  if (flow.drain_estimate_ms !== null) return `empty in ${duration(flow.drain_estimate_ms)}`;
+  const growth = flow.in_rate - flow.out_rate;
+  return growth > 0 ? `+${rate(growth)}` : '';
+}
+
+/** A setting's value, with its unit where it has one. */
+function setting(key, value) {
+  if (typeof value !== 'number') return inline(value);
+  const text = /ttl|expires|timeout/.test(key) ? duration(value) : key.endsWith('bytes') ? bytes(value) : number(value);
+  return h('span', { title: String(value) }, text);
+}
+
 /** The figures at the top. */
 function figures() {
   const all = {
-    ready: figure('Ready'), unacked: figure('Unacknowledged'), in: figure('Published'), out: figure('Delivered'),
+    ready: figure('Ready'), unacked: figure('Unacked'), in: figure('Published'), out: figure('Delivered'),
     consumers: figure('Consumers'), oldest: figure('Oldest message'), bytes: figure('Bytes'),
   };
-  const fill = (queue) => {
+  const fill = (queue, flow) => {
     const of = (key) => queue.message_stats?.[`${key}_details`]?.rate ?? 0;
     const waits = queue.messages_ready > 0 && queue.consumers === 0;
-    all.ready.fill(number(queue.messages_ready), queue.messages_paged_out ? `${number(queue.messages_paged_out)} on disk only` : '');
+    all.ready.fill(number(queue.messages_ready), empties(queue, flow));
     all.unacked.fill(number(queue.messages_unacknowledged));
     all.in.fill(rate(of('publish')));
     all.out.fill(rate(of('deliver_get')), of('redeliver') > 0 ? `${rate(of('redeliver'))} redelivered` : '');
     all.consumers.fill(number(queue.consumers), waits ? 'Nobody takes the messages' : '', waits ? 'warning' : '');
     all.oldest.fill(queue.oldest_message_age === null ? '\u2013' : duration(queue.oldest_message_age));
-    all.bytes.fill(bytes(queue.message_bytes), `${bytes(queue.memory)} in memory`);
+    all.bytes.fill(bytes(queue.message_bytes), queue.messages_paged_out ? `${number(queue.messages_paged_out)} on disk only` : `${bytes(queue.memory)} in memory`);
   };
   return { element: h('div.figures', Object.values(all).map((it) => it.element)), fill };
 }
@@ -62,6 +77,7 @@ function overviewTab(ctx, base) {
   const range = rangePicker(ctx, () => history.refresh());
   const configuration = h('tbody');
   const details = h('div');
+  let flowing = null;
   const history = ctx.live(2, async () => {
     const kind = range.value();
     const [queue, own] = await Promise.all([
@@ -69,6 +85,7 @@ function overviewTab(ctx, base) {
       ctx.api.get(`/leveret${base}`, { query: rangeQuery(kind, 'latency') }),
     ]);
     depth.fill({ ready: levels(queue.messages_ready_details), unacked: levels(queue.messages_unacknowledged_details) });
+    flowing = own;
     const stats = queue.message_stats ?? {};
     flow.fill({ in: rates(stats.publish_details), out: rates(stats.deliver_get_details), ack: rates(stats.ack_details), again: rates(stats.redeliver_details) });
     const samples = [...(own.latency_samples ?? [])].reverse();
@@ -76,9 +93,10 @@ function overviewTab(ctx, base) {
     latency.fill({ wait50: points('time_in_queue', 'p50_ms'), wait99: points('time_in_queue', 'p99_ms'), ack50: points('publish_to_ack', 'p50_ms'), ack99: points('publish_to_ack', 'p99_ms') });
   });
   const fill = (queue) => {
-    top.fill(queue);
+    top.fill(queue, flowing);
     keyed(configuration, queue.effective_configuration ?? [], (it) => it.key, () => h('tr', h('td.name'), h('td'), h('td')), (row, { key, value, source }) => {
-      [key, inline(value), badge(source.replace('_', ' '), SOURCES[source])].forEach((cell, at) => show(row.children[at], cell));
+      const said = `${source.replace('_', ' ')} ${queue[source] ?? ''}`.trim();
+      [key, setting(key, value), badge(said, SOURCES[source])].forEach((cell, at) => show(row.children[at], cell));
     });
     const lost = queue.undeliverable_dead_letters;
     show(details, facts([
@@ -122,7 +140,7 @@ function consumersTab(ctx, base) {
     empty: 'Nobody consumes from this queue.',
     columns: [
       { key: 'consumer_tag', label: 'Consumer tag', sort: 'consumer_tag', class: 'name', cell: (it) => it.consumer_tag },
-      { key: 'channel', label: 'Channel', cell: (it) => (it.channel_details.name ? h('a', { href: url`/channels/${it.channel_details.name}` }, it.channel_details.name) : '') },
+      { key: 'channel', label: 'Channel', wide: true, cell: (it) => (it.channel_details.name ? h('a', { href: url`/channels/${it.channel_details.name}` }, it.channel_details.name) : '') },
       { key: 'user', label: 'User', wide: true, cell: (it) => it.channel_details.user ?? '' },
       { key: 'status', label: 'State', sort: 'activity_status', cell: (it) => badge(it.activity_status.replaceAll('_', ' '), it.active ? 'good' : '') },
       { key: 'unacknowledged', label: 'In hand', align: 'end', sort: 'unacknowledged', title: 'Delivered and not acknowledged', cell: (it) => (it.ack_required ? number(it.unacknowledged) : 'no acks') },
@@ -251,7 +269,7 @@ export default {
     const summary = h('span');
     const fill = () => {
       show(states, h('span.badges', badges(queue)));
-      show(summary, tab.present === 'overview' ? `in ${params.vhost}` : `in ${params.vhost} \u2013 ${compact(queue.messages_ready)} ready, ${compact(queue.messages_unacknowledged)} unacknowledged, ${count(queue.consumers, 'consumer')}`);
+      show(summary, tab.present === 'overview' ? '' : `${compact(queue.messages_ready)} ready, ${compact(queue.messages_unacknowledged)} unacknowledged, ${count(queue.consumers, 'consumer')}`);
       buttons.fill(queue);
       part.fill(queue);
     };
@@ -268,7 +286,7 @@ export default {
       fill();
     }, (error) => error.status !== 404 && ctx.fail(error));
     return [
-      head({ title: params.name, crumbs: [['Queues', '/queues']], badges: [states], actions: buttons.element, note: summary }),
+      head({ title: params.name, crumbs: [['Queues', '/queues'], [params.vhost, `/queues?vhost=${encodeURIComponent(params.vhost)}`]], badges: [states], actions: buttons.element, note: summary }),
       gone, tab.element, part.element,
     ];
   },

@@ -29,6 +29,12 @@ await run({
     await client('shipping');
     const page = await scene.open('/connections');
     await until('both', async () => (await names(page)).map((it) => it.split('\n')[0]).sort().join() === 'billing,shipping' || names(page));
+    // People look for what the client calls itself, or for its user, and not for its port.
+    const search = page.getByRole('searchbox', { name: 'Search names and users' });
+    await search.fill('SHIP');
+    await until('the one of that name', async () => (await names(page)).map((it) => it.split('\n')[0]).join() === 'shipping' || names(page));
+    await search.fill('guest');
+    await until('those of that user', async () => (await names(page)).length === 2 || names(page));
     await page.getByRole('link', { name: 'billing' }).click();
     await page.getByRole('heading', { name: 'billing' }).waitFor();
     await page.getByRole('heading', { name: 'Channels', exact: true }).waitFor();

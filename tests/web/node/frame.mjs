@@ -106,6 +106,30 @@ await run({
     await page.getByRole('button', { name: 'Times: UTC' }).waitFor();
   },
 
+  async asks_nothing_while_the_tab_is_hidden(scene) {
+    const page = await scene.page();
+    await page.clock.install();
+    let asked = 0;
+    page.on('request', (request) => { asked += request.url().includes('/api/') ? 1 : 0; });
+    const hide = (hidden) => page.evaluate((is) => {
+      Object.defineProperty(document, 'hidden', { value: is, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+    await page.goto(`${base}/queues`);
+    await logIn(page, 'guest', 'guest');
+    await page.getByText('There is no queue yet.').waitFor();
+    const seen = asked;
+    await page.clock.runFor(60_000);
+    await until('it asks while somebody looks', async () => asked > seen);
+    await hide(true);
+    const before = asked;
+    await page.clock.runFor(3_600_000);
+    assert.equal(asked, before, 'nobody looks');
+    await api('PUT', '/queues/%2F/new', { durable: true });
+    await hide(false);
+    await page.getByRole('link', { name: 'new' }).waitFor();
+  },
+
   async goes_on_after_a_broker_restart(scene) {
     await api('PUT', '/queues/%2F/kept', { durable: true });
     const page = await scene.open('/queues?name=kept');

@@ -1,6 +1,6 @@
 // The overview: what flows, and what somebody should look at first.
 
-import { assert, run, texts, until } from './page.mjs';
+import { address, assert, base, names, run, texts, until } from './page.mjs';
 
 await run({
   async shows_rates_and_the_state_of_the_node(scene) {
@@ -33,7 +33,25 @@ await run({
     const finding = (text) => page.locator('.findings li', { hasText: text });
     await until('growing without consumers', async () => (await finding('forgotten').innerText()).includes('nobody consumes'));
     await until('dead letters', async () => (await finding('refused').innerText()).includes('4 died in the last minute (rejected)'));
+    await page.getByLabel('Messages count as old after').selectOption('old: over 1 minute');
+    assert.equal(await address(page), '/?older=60000');
+    await page.goto(`${base}/?older=1`);
+    await until('the oldest message', async () => (await finding('forgotten').innerText()).includes('the oldest message has been waiting for'));
     await finding('forgotten').locator('a').click();
     await page.getByRole('heading', { name: 'forgotten' }).waitFor();
+  },
+
+  async tells_of_an_alarm_and_whom_it_blocks(scene) {
+    const channel = await scene.channel();
+    await channel.assertQueue('orders');
+    channel.sendToQueue('orders', Buffer.from('x'));
+    const page = await scene.open('/');
+    await until('the alarm, and then who is blocked', async () => {
+      const found = await texts(page, '.findings li');
+      return (/^alarm\s+The disk is nearly full: publishers are blocked\.$/.test(found[0]) && /^blocked\s+1 publisher cannot publish \(guest\)\.$/.test(found[1])) || found;
+    });
+    await until('the alarm of the node', async () => /Disk alarm\s+in effect/.test(await page.locator('main').innerText()));
+    await page.locator('.findings a').first().click();
+    await until('the connection that is blocked', async () => (await names(page)).length === 1 && (await page.locator('lv-table tbody').innerText()).includes('blocked'));
   },
 });

@@ -56,7 +56,8 @@ export class Scene {
   async channel() {
     const connection = await amqp.connect(amqpUrl);
     connection.on('error', () => {});
-    this.#closing.push(() => connection.close().catch(() => {}));
+    // A connection that is blocked would answer never.
+    this.#closing.push(() => { connection.close().catch(() => {}); });
     const channel = await connection.createConfirmChannel();
     return channel;
   }
