@@ -77,7 +77,7 @@ impl Listed for Item {
     /// Addresses say little to people: they look for the user, or for the name that the client gave itself.
     fn is_meant(&self, filter: &dyn Fn(&str) -> bool) -> bool {
         let connection = &self.connection;
-        let provided = || provided_name(connection);
+        let provided = || connection.facts.provided_name();
         filter(&connection.name)
             || filter(&connection.user)
             || provided().is_some_and(|name| filter(&name))
