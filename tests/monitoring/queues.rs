@@ -1,5 +1,7 @@
 //! Queues over HTTP: lists, declaring, deleting, purging, and looking at messages.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +22,27 @@ fn bodies(messages: &Value) -> Vec<&str> {
         .iter()
         .map(|it| it["payload"].as_str().unwrap())
         .collect()
+}
+
+#[test]
+fn the_age_of_the_oldest_message_goes_on_after_a_restart_though_nobody_has_read_it_from_the_disk() {
+    let (mut broker, http, mut peer) = started();
+    peer.declare(1, durable_queue("backlog"));
+    peer.confirm_select(1);
+    let persistent = AMQPProperties::default().with_delivery_mode(2);
+    peer.publish_with(1, "", "backlog", persistent, b"old");
+    peer.expect_confirms_to(1, 1);
+    let published = Instant::now();
+    broker.restart();
+    let least = published.elapsed().as_millis() as u64;
+    let queue = http.get("/api/queues/%2F/backlog");
+    let age = queue["oldest_message_age"].as_u64();
+    assert!(age >= Some(least), "at least {least}: {queue}");
+    let metrics = http.text("/metrics");
+    assert!(
+        !metrics.contains("leveret_oldest_message_age_seconds 0\n"),
+        "{metrics}"
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub struct Inspection {
     pub statistics: Counts<OF_QUEUE_HISTORY>,
     /// The message at the front, if it is in memory.
     pub head: Option<Message>,
-    /// When that message entered the queue.
+    /// When the message at the front entered the queue, or an earlier moment where it lies on disk.
     pub head_entered: Option<Millis>,
     /// Whether a consumer waits for messages.
     pub consumer_waits: bool,
@@ -40,7 +40,7 @@ pub struct InspectedConsumer {
 /// The front of a queue at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Front {
-    /// When the message there entered the queue, if it is in memory.
+    /// When the message there entered the queue, or an earlier moment where it lies on disk.
     pub entered: Option<Millis>,
     /// Messages of the queue that lie on disk only.
     pub paged: usize,
@@ -51,7 +51,7 @@ impl Queue {
     pub fn front(&self) -> Front {
         let state = self.state.lock();
         Front {
-            entered: state.head().map(|entry| entry.entered),
+            entered: state.lanes.front_lane().first_entered(),
             paged: state.counts().paged,
         }
     }
@@ -80,7 +80,7 @@ impl Queue {
             head: head
                 .filter(|_| with_head)
                 .map(|entry| entry.message.clone()),
-            head_entered: head.map(|entry| entry.entered),
+            head_entered: state.lanes.front_lane().first_entered(),
             consumer_waits: state.consumers.any_waits(),
         }
     }

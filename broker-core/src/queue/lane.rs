@@ -14,7 +14,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    effects::Effects, entry::Entry, expire::Expiring, leaving::Leaving, page::Pages, row::Row,
+    Millis, effects::Effects, entry::Entry, entry::NEVER, expire::Expiring, leaving::Leaving,
+    page::Pages, row::Row,
 };
 use crate::store::{Operation, Position, QueueId, Ticket};
 
@@ -221,6 +222,13 @@ impl Lane {
             Some(position) => self.returned.get(&position),
             None => self.ready.front(),
         }
+    }
+
+    /// When the first message entered, or an earlier moment where it lies on disk.
+    pub(super) fn first_entered(&self) -> Option<Millis> {
+        let in_memory = self.front().map(|entry| entry.entered);
+        let on_disk = || Some(self.pages.as_ref()?.first()?.oldest);
+        in_memory.or_else(on_disk).filter(|at| *at != NEVER)
     }
 
     /// The place of the first message that came back, unless it gives way and others wait. A message that comes back for
