@@ -15,6 +15,11 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
+/** A description: what stands between backticks is code. */
+function prose(text = "") {
+  return text.split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part));
+}
+
 /** The schema behind a reference. */
 function resolve(schema, api) {
   const name = schema?.$ref?.split("/").pop();
@@ -56,10 +61,10 @@ function fields(schema, api) {
         make("td", {}, make("code", {}, field)),
         make("td", {}, kind(property, api)),
         make("td", {}, (object.required ?? []).includes(field) ? "always" : ""),
-        make("td", {}, property.description ?? "")));
+        make("td", {}, ...prose(property.description))));
     const table = make("table", {}, make("tbody", {}, ...rows));
     const title = [name, object.description].filter(Boolean).join(": ");
-    all.append(make("details", {}, make("summary", {}, title || "object"), table));
+    all.append(make("details", {}, make("summary", {}, ...prose(title || "object")), table));
   }
   return all;
 }
@@ -124,13 +129,15 @@ async function send(method, path, inputs, body, contentType, output) {
 function form(method, path, operation, api) {
   const inputs = (operation.parameters ?? []).map((parameter) => {
     const required = parameter.required ? { required: "" } : {};
-    return [parameter, make("input", { "aria-label": parameter.name, ...required })];
+    // What is typed in is encoded here, so nobody has to write %2F.
+    const value = parameter.in === "path" && parameter.name === "vhost" ? { value: "/" } : {};
+    return [parameter, make("input", { "aria-label": parameter.name, ...required, ...value })];
   });
   const rows = inputs.map(([parameter, input]) =>
     make("tr", {},
       make("td", {}, make("code", {}, parameter.name)),
       make("td", {}, parameter.in === "path" ? "" : parameter.in),
-      make("td", {}, parameter.description ?? ""),
+      make("td", {}, ...prose(parameter.description)),
       make("td", {}, input)));
   const [contentType, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
   const start = content && contentType === "application/json"
@@ -155,7 +162,7 @@ function answers(operation, api) {
   for (const [status, answer] of Object.entries(operation.responses ?? {})) {
     const [type, content] = Object.entries(answer.content ?? {})[0] ?? [];
     const inside = type === "application/json" && status < "300" ? fields(content.schema, api) : null;
-    all.append(make("div", {}, make("code", {}, status), ` ${answer.description}`, inside));
+    all.append(make("div", {}, make("code", {}, status), " ", ...prose(answer.description), inside));
   }
   return all;
 }
@@ -163,8 +170,8 @@ function answers(operation, api) {
 /** One method of one path; what is inside is made when it is opened. */
 function operation(path, method, about, api) {
   const heading = make("summary", {},
-    make("span", { class: "method" }, method), make("span", { class: "path" }, path),
-    make("span", { class: "what" }, about.summary ?? ""));
+    make("span", { class: `method ${method.toLowerCase()}` }, method), make("span", { class: "path" }, path),
+    make("span", { class: "what" }, ...prose(about.summary)));
   const all = make("details", { class: "operation" }, heading);
   all.dataset.words = `${method} ${path} ${about.summary}`.toLowerCase();
   all.addEventListener("toggle", () => {
@@ -185,15 +192,18 @@ function search(words) {
 }
 
 function show(api) {
-  window.document.getElementById("about").textContent =
-    `${api.info.title} ${api.info.version}. ${api.info.description}`;
+  const about = `${api.info.title} ${api.info.version}. ${api.info.description}`;
+  window.document.getElementById("about").replaceChildren(...prose(about));
   const main = window.document.getElementById("operations");
-  const groups = new Map(api.tags.map(({ name }) => [name, make("section", {}, make("h2", {}, name))]));
+  const groups = new Map(api.tags.map(({ name }, index) =>
+    [name, make("section", { id: `group-${index}` }, make("h2", {}, name))]));
   for (const [path, methods] of Object.entries(api.paths)) {
     for (const [method, about] of Object.entries(methods)) {
       groups.get(about.tags[0]).append(operation(path, method.toUpperCase(), about, api));
     }
   }
+  const links = [...groups].map(([name, group]) => make("a", { href: `#${group.id}` }, name));
+  window.document.getElementById("groups").replaceChildren(...links);
   main.replaceChildren(...groups.values());
 }
 

@@ -144,6 +144,8 @@ fn document(described: &[Described]) -> OpenApi {
             tags.push(each.tag);
         }
     }
+    // Who looks for something does not look there first.
+    tags.sort_by_key(|tag| *tag == ABSENT);
     let tags = tags.into_iter().map(utoipa::openapi::Tag::new);
     OpenApiBuilder::new()
         .info(
