@@ -30,6 +30,7 @@ pub fn node(
         store: config.store.kind(),
         loopback_users: config.amqp.loopback_users.clone(),
         connection_max: config.amqp.connection_max,
+        consumer_timeout: config.amqp.consumer_timeout_ms,
         configuration: show::as_toml(&loaded.settings),
         data_dir: config.data_dir.clone(),
         started_at: clock.now(),

@@ -30,6 +30,9 @@ pub struct Node {
     pub loopback_users: Vec<String>,
     /// The most connections of clients, 0 for any number.
     pub connection_max: usize,
+    /// How long a consumer may take to answer a delivery unless it or its queue says otherwise, in milliseconds; 0 for
+    /// any time.
+    pub consumer_timeout: Millis,
     /// The configuration in effect, as text without secrets.
     pub configuration: String,
     /// Where definitions and messages are kept.

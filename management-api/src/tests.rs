@@ -43,6 +43,7 @@ pub(crate) fn node(core: Arc<Broker>) -> Node {
         },
         loopback_users: vec!["guest".into()],
         connection_max: 0,
+        consumer_timeout: 0,
         configuration: "# none".to_owned(),
         data_dir: "/var/lib/leveret".into(),
         started_at: 0,

@@ -8,13 +8,13 @@ use rabbitmq_http_client::{
     },
     password_hashing::{base64_encoded_salted_password_hash_sha256, salt},
     requests::{
-        BindingDeletionParams, EnforcedLimitParams, ExchangeParams, Permissions, PolicyParams,
-        TopicPermissions, UserParams, VirtualHostParams,
+        BindingDeletionParams, EnforcedLimitParams, ExchangeParams, MessageProperties, Permissions,
+        PolicyParams, QueueParams, TopicPermissions, UserParams, VirtualHostParams,
     },
 };
 use serde_json::{Map, Value, json};
 
-use crate::{broker::Broker, requests::http};
+use crate::{broker::Broker, openapi::Consumer, requests::http};
 
 type Api = Client<String, &'static str, &'static str>;
 
@@ -170,6 +170,35 @@ fn exchanges_and_bindings() {
     api.delete_binding(&deletion, false).unwrap();
     assert!(api.list_bindings_in("/").unwrap().is_empty());
     api.delete_exchanges("/", &["x", "y"], false).unwrap();
+}
+
+#[test]
+fn queues_and_those_who_use_them() {
+    let broker = Broker::start();
+    let api = client(&broker);
+    api.declare_queue("/", &QueueParams::new_durable_classic_queue("q", None))
+        .unwrap();
+    let _consumer = Consumer::of(&broker, "q");
+    assert_eq!(api.list_queues_in("/").unwrap().len(), 1);
+    assert_eq!(api.get_queue_info("/", "q").unwrap().name, "q");
+    let connection = api.list_connections().unwrap().remove(0).name;
+    assert_eq!(
+        api.get_connection_info(&connection).unwrap().name,
+        connection
+    );
+    let channels = api.list_channels_on(&connection).unwrap();
+    assert_eq!(api.list_channels().unwrap().len(), channels.len());
+    let consumer = api.list_consumers().unwrap().remove(0);
+    assert_eq!(consumer.consumer_tag, "eater");
+    assert_eq!(consumer.delivery_ack_timeout, 30 * 60 * 1000);
+    assert_eq!(api.list_consumers_in("/").unwrap().len(), 1);
+    let properties = MessageProperties::default();
+    let published = api.publish_message("/", "", "q", "hello", properties);
+    assert!(published.unwrap().routed);
+    api.purge_queue("/", "q").unwrap();
+    api.close_connection(&connection, Some("moving"), false)
+        .unwrap();
+    api.delete_queue("/", "q", false).unwrap();
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod http_client;
 mod openapi;
 mod rabbitmq;
 mod rabbitmqadmin;
+mod rabbitmqadmin_in_rust;
 mod requests;
 mod schemathesis;
 

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::{
     http::{Http, encoded},
-    support::{Broker, Peer, durable_queue},
+    support::{
+        AMQPValue, Broker, FieldTable, Peer, durable_queue, operations::consume_from, table,
+    },
 };
 
 /// How long something may take to be seen.
@@ -95,6 +97,36 @@ fn a_channel_shows_its_modes_its_limits_and_what_waits_for_an_answer() {
     peer.confirm_select(2);
     let (channel, _) = http.wait_for(&path, |channel| channel["confirm"] == true);
     assert_eq!(channel["transactional"], false);
+}
+
+/// The argument of `basic.consume` and of `queue.declare`.
+fn timeout(milliseconds: i32) -> FieldTable {
+    table([("x-consumer-timeout", AMQPValue::LongInt(milliseconds))])
+}
+
+#[test]
+fn a_consumer_shows_how_long_it_may_hold_a_delivery() {
+    let broker = Broker::start();
+    let http = Http::of(&broker);
+    let mut peer = Peer::connect_to(&broker);
+    peer.declare(1, durable_queue("plain"));
+    let mut limited = durable_queue("limited");
+    limited.arguments = timeout(70_000);
+    peer.declare(1, limited);
+    peer.consume(1, "plain", "as the broker says");
+    peer.consume(1, "limited", "as the queue says");
+    let mut impatient = consume_from("limited", "as it says");
+    impatient.arguments = timeout(65_000);
+    peer.consume_with(1, impatient);
+    let consumers = http.get("/api/consumers");
+    let shown = |tag: &str| {
+        let mut all = consumers.as_array().unwrap().iter();
+        let consumer = all.find(|it| it["consumer_tag"] == tag).unwrap();
+        consumer["consumer_timeout"].as_u64()
+    };
+    assert_eq!(shown("as the broker says"), Some(30 * 60 * 1000));
+    assert_eq!(shown("as the queue says"), Some(70_000));
+    assert_eq!(shown("as it says"), Some(65_000));
 }
 
 #[test]

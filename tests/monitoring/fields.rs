@@ -1,5 +1,5 @@
 //! The fields of the API's objects against those of RabbitMQ's management plugin. The lists were written down from
-//! Debian's RabbitMQ 3.10.8; what is missing here is named with it, and explained in `docs/compatibility.md`.
+//! Debian's RabbitMQ 3.10.8, with what the sources of 4.3 add; what is missing here is named with it, and explained in `docs/compatibility.md`.
 
 use serde_json::Value;
 
@@ -74,7 +74,7 @@ fn objects_have_rabbitmqs_fields() {
         &http.get("/api/queues/%2F/q"),
         "arguments auto_delete backing_queue_status consumer_capacity consumer_details consumer_utilisation consumers \
          deliveries durable effective_policy_definition exclusive exclusive_consumer_tag garbage_collection \
-         head_message_timestamp incoming memory message_bytes message_bytes_paged_out message_bytes_persistent \
+         head_message_timestamp incoming internal internal_owner memory message_bytes message_bytes_paged_out message_bytes_persistent \
          message_bytes_ram message_bytes_ready message_bytes_unacknowledged message_stats messages messages_details \
          messages_paged_out messages_persistent messages_ram messages_ready messages_ready_details messages_ready_ram \
          messages_unacknowledged messages_unacknowledged_details messages_unacknowledged_ram name node operator_policy \
@@ -103,7 +103,7 @@ fn objects_have_rabbitmqs_fields() {
     check(&http.get("/api/channels")[0]["message_stats"], stats, &[]);
     check(
         &http.get("/api/consumers")[0],
-        "arguments ack_required active activity_status channel_details consumer_tag exclusive prefetch_count queue",
+        "arguments ack_required active activity_status channel_details consumer_tag consumer_timeout exclusive prefetch_count queue",
         &[],
     );
     check(

@@ -142,6 +142,7 @@ impl Item {
         put("state", "running".into());
         put("node", self.node.name.as_str().into());
         put("internal", false.into());
+        put("internal_owner", false.into());
         let policies = self.queue.policies();
         let name = policies.policy.map(|policy| policy.record.name.clone());
         put("policy", name.into());

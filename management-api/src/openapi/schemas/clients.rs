@@ -96,6 +96,8 @@ pub(crate) struct Consumer {
     activity_status: String,
     channel_details: ConsumersChannel,
     consumer_tag: String,
+    /// How long it may take to answer a delivery, in milliseconds; 0 for any time.
+    consumer_timeout: u64,
     exclusive: bool,
     prefetch_count: u64,
     /// Deliveries that it has not answered.

@@ -21,6 +21,8 @@ pub(crate) struct Queue {
     state: String,
     node: String,
     internal: bool,
+    /// Always `false`: there are no internal queues.
+    internal_owner: bool,
     /// The name of the policy that counts.
     policy: Option<String>,
     /// The name of the operator policy that counts.
