@@ -217,6 +217,23 @@ impl Page {
                 ),
             })
     }
+
+    /// What stands around the items, of so many in the whole list and so many that the filter admits.
+    ///
+    /// # Errors
+    /// 400: there is no such page.
+    fn envelope(&self, total: usize, filtered: usize) -> Result<Envelope, Error> {
+        let start = self.start(filtered)?;
+        let size = usize::try_from(self.size).unwrap_or_default();
+        Ok(Envelope {
+            total,
+            filtered,
+            start,
+            items: size.min(filtered - start),
+            number: self.number,
+            size,
+        })
+    }
 }
 
 impl Filter {
@@ -301,18 +318,40 @@ pub(crate) fn paged<T: Listed>(
     };
     let total = items.len();
     items.retain(|item| item.is_meant(&|name| page.filter.admits(name)));
-    let filtered = items.len();
-    let start = page.start(filtered)?;
-    let size = usize::try_from(page.size).unwrap_or_default();
-    let envelope = Envelope {
-        total,
-        filtered,
-        start,
-        items: size.min(filtered - start),
-        number: page.number,
-        size,
-    };
+    let envelope = page.envelope(total, items.len())?;
     Ok(stream(items, Some(envelope), order, query))
+}
+
+/// A page of a list whose order is known: `names` are those of all items, and only what stands on the page is looked up
+/// by `find`, which answers `None` for what has gone since. `None` if the client asks for no page, or for the order of a
+/// field that is not one of `fields`.
+///
+/// # Errors
+/// 400: the parameters make no sense, or there is no such page.
+pub(crate) fn page_in_order<'n, N: 'n, T: Listed>(
+    names: impl Iterator<Item = (&'n str, N)>,
+    find: impl Fn(&N) -> Option<T>,
+    fields: &[&str],
+    query: &Query,
+) -> Result<Option<Response>, Error> {
+    let page = Page::of(query)?;
+    let field = query.get("sort").filter(|field| !field.is_empty());
+    let in_order = field.is_none_or(|field| fields.contains(&field));
+    let Some(page) = page.filter(|_| in_order) else {
+        return Ok(None);
+    };
+    let mut total = 0;
+    let names = names.inspect(|_| total += 1);
+    let names = names.filter(|(name, _)| page.filter.admits(name));
+    let mut names: Vec<N> = names.map(|(_, item)| item).collect();
+    if query.is_true("sort_reverse") {
+        names.reverse();
+    }
+    let mut envelope = page.envelope(total, names.len())?;
+    let wanted = names.get(envelope.wanted()).unwrap_or_default();
+    let items: Vec<T> = wanted.iter().filter_map(find).collect();
+    envelope.items = items.len();
+    Ok(Some(written(items, Some(envelope), query)))
 }
 
 /// What stands around the items of a page.
@@ -328,6 +367,11 @@ struct Envelope {
 }
 
 impl Envelope {
+    /// The places of its items in the whole list.
+    fn wanted(&self) -> Range<usize> {
+        self.start..self.start + self.items
+    }
+
     fn before(&self) -> String {
         let (filtered, items) = (self.filtered, self.items);
         format!(r#"{{"filtered_count":{filtered},"item_count":{items},"items":["#)
@@ -349,14 +393,16 @@ fn stream<T: Listed>(
     query: &Query,
 ) -> Response {
     let all = 0..items.len();
-    let (wanted, before, after) = match &envelope {
-        Some(envelope) => {
-            let wanted = envelope.start..envelope.start + envelope.items;
-            (wanted, envelope.before(), envelope.after())
-        }
-        None => (all, "[".to_owned(), "]".to_owned()),
+    let wanted = envelope.as_ref().map_or(all, Envelope::wanted);
+    written(sorted(items, order, query, wanted), envelope, query)
+}
+
+/// An answer with exactly these items.
+fn written<T: Listed>(items: Vec<T>, envelope: Option<Envelope>, query: &Query) -> Response {
+    let (before, after) = match &envelope {
+        Some(envelope) => (envelope.before(), envelope.after()),
+        None => ("[".to_owned(), "]".to_owned()),
     };
-    let items = sorted(items, order, query, wanted);
     let pieces = Pieces {
         items: items.into_iter(),
         columns: Columns::of(query),

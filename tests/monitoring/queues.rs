@@ -167,6 +167,55 @@ fn lists_are_short_without_statistics_and_have_pages() {
     assert_eq!(columns["items"][0], first);
 }
 
+/// The names on all pages together.
+fn paged(http: &Http, query: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for page in 1.. {
+        let answer = http.get(&format!("/api/queues?page={page}&page_size=2&{query}"));
+        let items = answer["items"].as_array().unwrap();
+        assert_eq!(answer["item_count"], items.len());
+        names.extend(
+            items
+                .iter()
+                .map(|it| format!("{} {}", it["vhost"], it["name"])),
+        );
+        if answer["page_count"].as_u64() <= Some(page) {
+            break;
+        }
+    }
+    names
+}
+
+/// The names in the whole list.
+fn unpaged(http: &Http) -> Vec<String> {
+    let all = http.get("/api/queues");
+    let all = all.as_array().unwrap().iter();
+    all.map(|it| format!("{} {}", it["vhost"], it["name"]))
+        .collect()
+}
+
+#[test]
+fn pages_together_are_the_list_whatever_comes_and_goes() {
+    let (_broker, http, mut peer) = started();
+    let put = |path: &str| http.send("PUT", path, "", "{}").0;
+    assert_eq!(put("/api/vhosts/a"), 201);
+    for path in ["%2F/b", "%2F/A", "%2F/c", "a/z", "a/b"] {
+        assert_eq!(put(&format!("/api/queues/{path}")), 201);
+        assert_eq!(paged(&http, ""), unpaged(&http), "with {path}");
+    }
+    let mut reversed = unpaged(&http);
+    reversed.reverse();
+    assert_eq!(paged(&http, "sort_reverse=true"), reversed);
+    assert_eq!(paged(&http, "sort=name&sort_reverse=true").len(), 5);
+    let filtered = [r#""/" "b""#, r#""a" "b""#];
+    assert_eq!(paged(&http, "name=B&columns=vhost,name"), filtered);
+    peer.delete_queue(1, "b");
+    assert_eq!(paged(&http, ""), unpaged(&http), "after a deletion");
+    assert_eq!(unpaged(&http).len(), 4);
+    assert_eq!(http.send("DELETE", "/api/vhosts/a", "", "").0, 204);
+    assert_eq!(paged(&http, ""), [r#""/" "A""#, r#""/" "c""#]);
+}
+
 #[test]
 fn an_exclusive_queue_names_its_owner_and_is_for_nobody_else() {
     let (_broker, http, mut peer) = started();

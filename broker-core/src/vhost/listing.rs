@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use amqp_codec::FieldTable;
+use parking_lot::Mutex;
 
 use super::{Exchange, Vhost, exchanges::Destination};
 use crate::{
     definitions::{BindingDefinition, DestinationKind},
     queue::{BindingKey, Queue},
 };
+
+/// Names in their order, and the [`Vhost::generation`] that they are of.
+pub(super) type OrderedNames = Mutex<Option<(u64, Arc<[Arc<str>]>)>>;
 
 impl Vhost {
     /// All exchanges, in no particular order.
@@ -25,6 +29,22 @@ impl Vhost {
             .iter()
             .map(|it| Arc::clone(it.value()))
             .collect()
+    }
+
+    /// The names of all queues in their order. They are kept until exchanges, queues or bindings change: whoever reads a
+    /// long list page by page would have it put in order for every page. A queue may be gone by the time it is looked up.
+    pub fn queue_names(&self) -> Arc<[Arc<str>]> {
+        let mut kept = self.queue_names.lock();
+        // A queue is registered before the generation moves, so names under this one miss none that is older.
+        let generation = self.generation();
+        if let Some((_, names)) = kept.as_ref().filter(|(of, _)| *of == generation) {
+            return Arc::clone(names);
+        }
+        let mut names: Vec<Arc<str>> = self.queues.iter().map(|it| Arc::clone(it.name())).collect();
+        names.sort_unstable();
+        let names: Arc<[Arc<str>]> = names.into();
+        *kept = Some((generation, Arc::clone(&names)));
+        names
     }
 
     /// All bindings, the implicit ones of queues to the default exchange included (`rabbit_binding:list`).
