@@ -113,17 +113,18 @@ async function open() {
   const ctx = context(params, signal, notices);
   showMenu();
   let element;
+  let title = 'That did not work';
   try {
     if (!view) element = h('div.blank', h('h1', { tabindex: -1 }, 'Not here'), h('p', 'There is no such page. ', h('a', { href: '/' }, 'To the overview')));
     else if (!may(view.tag)) element = h('div.blank', h('h1', { tabindex: -1 }, 'Not for you'), h('p', `This needs a user with the tag ${view.tag}.`));
     else {
-      const title = typeof view.title === 'function' ? view.title(params) : view.title;
+      title = typeof view.title === 'function' ? view.title(params) : view.title;
       ctx.title(title);
       element = await view.render(ctx);
     }
   } catch (error) {
     if (isAbort(error) || signal.aborted) return;
-    element = h('div.blank', h('h1', { tabindex: -1 }, 'That did not work'), errorNotice(error));
+    element = h('div.blank', h('h1', { tabindex: -1 }, title), errorNotice(error));
   }
   if (signal.aborted) return;
   const samePlace = main.dataset.path === location.pathname;

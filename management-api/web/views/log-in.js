@@ -19,7 +19,7 @@ export function logInForm({ reason, done }) {
         await logIn(user, password);
       } catch (error) {
         made.inputs.password.select();
-        throw error.error === 'not_authorized' ? new Error('User or password are wrong, or there were too many attempts.') : error;
+        throw error.error === 'not_authorized' ? new Error('The user or the password is wrong, or there were too many attempts.') : error;
       }
       await done();
     },

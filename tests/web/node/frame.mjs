@@ -32,7 +32,7 @@ await run({
     await page.getByLabel('User').fill('guest');
     await page.getByLabel('Password').fill('wrong');
     await page.getByRole('button', { name: 'Log in' }).click();
-    await page.getByRole('alert').getByText('User or password are wrong').waitFor();
+    await page.getByRole('alert').getByText('The user or the password is wrong').waitFor();
     assert.equal(await page.getByLabel('User').inputValue(), 'guest');
     await user('nobody', '');
     await page.getByLabel('User').fill('nobody');

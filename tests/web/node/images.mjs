@@ -94,6 +94,8 @@ await run({
     const light = await scene.open('/', { viewport: { width: 1280, height: 860 } });
     await light.waitForLoadState('networkidle').catch(() => {});
     await until('charts are drawn', async () => (await light.locator('lv-chart path').first().getAttribute('d'))?.length > 100);
+    // A browser that starts takes the machine from the shop for a moment.
+    await until('traffic goes on', async () => /Published\s*[1-9]\d+/.test(await light.locator('lv-chart .legend').first().innerText()));
     await picture(light, 'overview');
 
     await light.goto(`${base}/exchanges/%2F/orders`);
@@ -107,6 +109,7 @@ await run({
 
     const dark = await scene.open('/queues/%2F/app.mail', { viewport: { width: 1280, height: 860 }, colorScheme: 'dark' });
     await until('charts are drawn', async () => (await dark.locator('lv-chart path').first().getAttribute('d'))?.length > 100);
+    await until('the queue says where it is going', async () => /\/s|empty in/.test(await dark.locator('.figure .note').first().innerText()));
     await picture(dark, 'queue');
 
     await dark.goto(`${base}/policies`);
