@@ -87,7 +87,9 @@ impl<T: Sampled> Watched<T> {
         busy.extend(noted.into_iter().map(|object| Item { object, quiet: 0 }));
         busy.retain_mut(|item| {
             let stays = item.look(second);
-            if !stays && !item.object.listed().is_set() {
+            // What has ended, and is known here alone, has no past to tell of; to rest would keep its memory.
+            let ended = Arc::strong_count(&item.object) == 1;
+            if !stays && !ended && !item.object.listed().is_set() {
                 resting.push(Arc::downgrade(&item.object));
             }
             stays
@@ -126,6 +128,19 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
+
+    #[test]
+    fn what_has_ended_is_let_go_and_what_has_not_rests() {
+        let watched = Watched::default();
+        let (here, gone) = (Arc::new(Object::default()), Arc::new(Object::default()));
+        watched.note(&here);
+        watched.note(&gone);
+        drop(gone);
+        (1..TIDY_SECONDS).for_each(|second| watched.sample(second));
+        let items = watched.items.lock();
+        assert!(items.busy.is_empty());
+        assert_eq!(items.resting.len(), 1);
+    }
 
     #[derive(Default)]
     struct Object {
