@@ -35,6 +35,7 @@ mod moves;
 mod poison;
 mod priorities;
 mod purge;
+mod refusals;
 mod restart;
 mod soak;
 mod transactions;

@@ -66,6 +66,12 @@ impl UndeliverableCounters {
 pub(super) struct DeadLetters(OnceLock<Box<UndeliverableCounters>>);
 
 impl Queue {
+    /// Whether what dies here goes on to a dead-letter exchange.
+    pub(crate) fn dead_letters(&self) -> bool {
+        let state = self.state.lock();
+        state.limits.dead_letters() && !state.is_deleted()
+    }
+
     /// How many dead letters of the queue went nowhere.
     pub fn undeliverable_dead_letters(&self) -> UndeliverableCounts {
         let counters = self.dead_letters.0.get();

@@ -56,6 +56,8 @@ pub struct Lane {
     pub(super) leaving: Leaving,
     /// The place of the message that was taken last, if it has come back so often that it gives way; else 0.
     gives_way: Position,
+    /// No message gives way.
+    keeps_order: bool,
     /// Places from here on are of messages that have entered and may have to be noted in `expiring`, if they stay.
     pub(super) fresh: Position,
     /// What is known of messages that expire by their own word, once one of them has stayed.
@@ -82,10 +84,25 @@ impl Lane {
             taken: 0,
             leaving: Leaving::default(),
             gives_way: 0,
+            keeps_order: false,
             fresh: Position::MAX,
             expiring: None,
             readings: 0,
         }
+    }
+
+    /// An empty lane of the same queue, of a higher priority.
+    pub(super) fn above(&self, number: u8) -> Self {
+        Self {
+            keeps_order: self.keeps_order,
+            ..Self::new(self.queue, number)
+        }
+    }
+
+    /// Lets no message give way: whoever has one consumer at a time wants the order above all, and has a delivery limit
+    /// for what always fails.
+    pub(super) fn keep_order(&mut self) {
+        self.keeps_order = true;
     }
 
     /// What the store knows it by.
@@ -267,10 +284,8 @@ impl Lane {
             Some(position) => self.take_returned(position)?,
             None => self.pop_ready()?,
         };
-        self.gives_way = match entry.counts.acquired < PATIENCE {
-            true => 0,
-            false => entry.position,
-        };
+        let gives_way = entry.counts.acquired >= PATIENCE && !self.keeps_order;
+        self.gives_way = if gives_way { entry.position } else { 0 };
         Some(entry)
     }
 

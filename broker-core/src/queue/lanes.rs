@@ -94,6 +94,11 @@ impl Lanes {
         }
     }
 
+    /// Lets no message give way, from the beginning on.
+    pub(super) fn keep_order(&mut self) {
+        self.lowest.keep_order();
+    }
+
     /// The lane that a message belongs into.
     #[inline]
     pub(super) fn lane_of(&self, message: &Message) -> u8 {
@@ -165,7 +170,7 @@ impl Lanes {
             return &mut self.lowest;
         }
         let higher = self.higher.as_mut();
-        let lane = higher.and_then(|higher| higher.grown(self.queue, number));
+        let lane = higher.and_then(|higher| higher.grown(&self.lowest, number));
         lane.unwrap_or(&mut self.lowest)
     }
 
@@ -178,7 +183,7 @@ impl Lanes {
         let Some(higher) = &mut self.higher else {
             return change(&mut self.lowest);
         };
-        let Some(lane) = higher.grown(self.queue, number) else {
+        let Some(lane) = higher.grown(&self.lowest, number) else {
             return change(&mut self.lowest);
         };
         let (count, bytes) = (lane.count(), lane.ready_bytes);
@@ -324,13 +329,13 @@ impl Lanes {
 
 impl Higher {
     /// A lane, made when its first message comes.
-    fn grown(&mut self, queue: QueueId, number: u8) -> Option<&mut Lane> {
+    fn grown(&mut self, lowest: &Lane, number: u8) -> Option<&mut Lane> {
         if number > self.priorities.highest() {
             return None;
         }
         while self.lanes.len() < usize::from(number) {
             let next = self.lanes.len() as u8 + 1;
-            self.lanes.push(Lane::new(queue, next));
+            self.lanes.push(lowest.above(next));
         }
         self.lanes.get_mut(usize::from(number).checked_sub(1)?)
     }

@@ -198,7 +198,7 @@ impl Queue {
             pager.chunk(),
         );
         if properties.arguments.single_active_consumer {
-            state.consumers().make_single_active();
+            state.have_single_active_consumer();
         }
         Arc::new(Self {
             id,
@@ -364,6 +364,21 @@ impl Queue {
                 state.reject(entry, effects);
             }
             give_back_credit(state, consumer, count, now, effects);
+        });
+    }
+
+    /// Settles a delivery that was refused without requeueing, when the store has the record already and its dead letters
+    /// have places.
+    pub(crate) fn reject_recorded(
+        self: &Arc<Self>,
+        consumer: Option<ConsumerHandle>,
+        entry: &Entry,
+        now: Millis,
+        work: &mut Work,
+    ) {
+        self.change(now, work, |state, effects| {
+            state.reject_recorded(entry);
+            give_back_credit(state, consumer, 1, now, effects);
         });
     }
 

@@ -87,6 +87,12 @@ impl QueueState {
         }
     }
 
+    /// Has one consumer at a time (`x-single-active-consumer`), which gets the messages in their order, come what may.
+    pub fn have_single_active_consumer(&mut self) {
+        self.consumers.make_single_active();
+        self.lanes.keep_order();
+    }
+
     /// Puts other limits in force. What is there and exceeds them goes with [`Self::expire`] and [`Self::drop_excess`].
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
@@ -281,6 +287,14 @@ impl QueueState {
         self.forget_unacknowledged(&entry);
         if !self.deleted {
             self.bury(entry, DeadReason::Rejected, effects);
+        }
+    }
+
+    /// The same for one that has left already: the store has the record, and its dead letters have places.
+    pub fn reject_recorded(&mut self, entry: &Entry) {
+        self.forget_unacknowledged(entry);
+        if !self.deleted {
+            self.count_death(DeadReason::Rejected);
         }
     }
 

@@ -64,7 +64,8 @@ impl Vhost {
         }
     }
 
-    fn dead_letter(&self, dead: &Dead, now: Millis) -> DeadLetter {
+    /// The new form of a dead message, and where it goes.
+    pub(super) fn dead_letter(&self, dead: &Dead, now: Millis) -> DeadLetter {
         let message = &dead.entry.message;
         let arguments = dead.queue.arguments();
         let name = arguments.dead_letter_exchange.as_deref();
@@ -148,9 +149,9 @@ impl Vhost {
 }
 
 /// A dead message in its new form, and where it goes.
-struct DeadLetter {
-    message: Message,
-    queues: Vec<Arc<Queue>>,
+pub(super) struct DeadLetter {
+    pub(super) message: Message,
+    pub(super) queues: Vec<Arc<Queue>>,
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::{Route, Vhost};
 use crate::{
     message::Message,
-    queue::{ConsumerHandle, Entry, Millis, Queue, Requeued, Work},
+    queue::{ConsumerHandle, Dead, DeadReason, Entry, Millis, Places, Queue, Requeued, Work},
+    store::Operation,
 };
 
 /// How a delivery is settled.
@@ -65,51 +66,73 @@ impl Transaction {
     }
 }
 
+/// A message of the batch, with its places in a queue that it enters.
+type Placed = (Arc<Queue>, Places, Message);
+
 impl Vhost {
-    /// Carries out a transaction. It is committed once `work.ticket` is durable.
-    pub fn commit(&self, mut transaction: Transaction, now: Millis, work: &mut Work) {
-        for settlement in &mut transaction.settlements {
-            settlement.simplify();
-        }
-        let mut batch = Vec::new();
-        let mut places = Vec::new();
+    /// Carries out a transaction. It is committed once `work.ticket` is durable: all of it then, dead letters included.
+    /// What is requeued changes no queue's contents; its count alone is written after the batch.
+    pub fn commit(&self, transaction: Transaction, now: Millis, work: &mut Work) {
+        let (mut batch, mut placed) = (Vec::new(), Vec::new());
         for (message, route) in &transaction.publishes {
-            for queue in &route.queues {
-                places.push((
-                    Arc::clone(queue),
-                    queue.reserve(message, now, &mut batch),
-                    message,
-                ));
-            }
+            place(message, &route.queues, now, &mut batch, &mut placed);
         }
         for settlement in &transaction.settlements {
-            if settlement.outcome == Outcome::Acknowledged {
-                batch.extend(settlement.entry.settlement(settlement.queue.id));
-            }
+            self.record(settlement, now, &mut batch, &mut placed);
         }
         if !batch.is_empty() {
             let ticket = self.shared.store.append(&mut batch);
             work.ticket = work.ticket.max(ticket);
         }
-        for (queue, place, message) in places {
-            queue.insert(place, message.clone(), now, work);
+        for (queue, places, message) in placed {
+            queue.insert(places, message, now, work);
         }
         for settlement in transaction.settlements {
             settlement.apply(now, work);
         }
     }
+
+    /// Adds what a settlement changes in the store to the batch.
+    fn record(
+        &self,
+        settlement: &Settlement,
+        now: Millis,
+        batch: &mut Vec<Operation>,
+        placed: &mut Vec<Placed>,
+    ) {
+        let Settlement { queue, entry, .. } = settlement;
+        if matches!(settlement.outcome, Outcome::Requeued(_)) {
+            return;
+        }
+        batch.extend(entry.settlement(queue.id));
+        if settlement.outcome == Outcome::Rejected && queue.dead_letters() {
+            let dead = Dead {
+                queue: Arc::clone(queue),
+                entry: entry.clone(),
+                reason: DeadReason::Rejected,
+            };
+            let letter = self.dead_letter(&dead, now);
+            place(&letter.message, &letter.queues, now, batch, placed);
+        }
+    }
+}
+
+/// Sets places aside in the queues that a message enters.
+fn place(
+    message: &Message,
+    queues: &[Arc<Queue>],
+    now: Millis,
+    batch: &mut Vec<Operation>,
+    placed: &mut Vec<Placed>,
+) {
+    placed.extend(queues.iter().map(|queue| {
+        let places = queue.reserve(message, now, batch);
+        (Arc::clone(queue), places, message.clone())
+    }));
 }
 
 impl Settlement {
-    /// Refusing a message that is not dead-lettered is the same as acknowledging it.
-    fn simplify(&mut self) {
-        let arguments = self.queue.arguments();
-        if self.outcome == Outcome::Rejected && arguments.dead_letter_exchange.is_none() {
-            self.outcome = Outcome::Acknowledged;
-        }
-    }
-
-    /// Applies the settlement; an acknowledgement's record is in the store already.
+    /// Applies the settlement; what it changes in the store is there already, but for a requeueing.
     fn apply(self, now: Millis, work: &mut Work) {
         let Self {
             queue,
@@ -117,15 +140,16 @@ impl Settlement {
             entry,
             outcome,
         } = self;
-        let entry = std::iter::once(entry);
         match outcome {
-            Outcome::Acknowledged => queue.settle_recorded(consumer, entry, now, work),
+            Outcome::Acknowledged => {
+                queue.settle_recorded(consumer, std::iter::once(entry), now, work);
+            }
             Outcome::Requeued(requeued) => {
                 let credit: Vec<_> = consumer.map(|consumer| (consumer, 1)).into_iter().collect();
-                let entry = entry.map(|entry| (entry, requeued));
+                let entry = std::iter::once((entry, requeued));
                 queue.requeue(&credit, entry, std::iter::empty(), now, work);
             }
-            Outcome::Rejected => queue.reject(consumer, entry, now, work),
+            Outcome::Rejected => queue.reject_recorded(consumer, &entry, now, work),
         }
     }
 }

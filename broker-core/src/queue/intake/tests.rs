@@ -230,6 +230,29 @@ fn a_message_comes_back_to_its_place_as_long_as_it_does_not_come_back_too_often(
 }
 
 #[test]
+fn a_single_active_consumer_gets_the_order_however_often_messages_come_back() {
+    let prioritised = QueueArguments {
+        max_priority: Some(1),
+        ..QueueArguments::default()
+    };
+    for (arguments, highest) in [(QueueArguments::default(), 0), (prioritised, 1)] {
+        let mut scene = Scene::new(&arguments);
+        scene.state.have_single_active_consumer();
+        scene.publish((0..6).map(|number| message(number, 0, highest)));
+        for _ in 0..30 {
+            let taken: Vec<_> = (0..3)
+                .map(|_| scene.state.get(false, 0, &mut scene.effects).unwrap())
+                .collect();
+            let bodies: Vec<_> = taken.iter().map(|entry| entry.message.body()[0]).collect();
+            assert_eq!(bodies, [0, 1, 2]);
+            let again = taken.into_iter().map(|it| (it, Requeued::Failed));
+            scene.state.requeue(again, &mut scene.effects);
+        }
+        assert_eq!(scene.drain(), [[0], [1], [2], [3], [4], [5]]);
+    }
+}
+
+#[test]
 fn a_message_that_gives_way_is_dropped_before_those_behind_it() {
     let limited = QueueArguments {
         max_length: Some(3),
