@@ -36,7 +36,7 @@ use utoipa::{
     },
 };
 
-use self::routes::{Described, Operation};
+use self::routes::{Described, Operation, Outline};
 pub(crate) use self::routes::{Methods, Routes, delete, get, post, put};
 use crate::Shared;
 
@@ -123,8 +123,9 @@ pub(crate) fn described(routes: Routes) -> Router<Shared> {
         .gives::<schemas::Any>()
         .open();
     let own = Routes::about("Documentation").route(DOCUMENT, answer);
-    let (router, described) = routes.merge(own).into_parts();
+    let (router, outlines) = routes.merge(own).into_parts();
     let document = move || {
+        let described: Vec<Described> = outlines.iter().map(Outline::described).collect();
         let document = serde_json::to_vec(&document(&described));
         document.unwrap_or_default().into()
     };

@@ -3,6 +3,11 @@
 //! `Routes` stands where an axum router would, and [`get`], [`put`], [`post`] and [`delete`] where axum's functions of the
 //! same names would. Nothing else adds a route below `/api`, so the OpenAPI document cannot leave one out. What is said
 //! behind a method (`says`, `takes`, `gives` ...) is about the method that was named last.
+//!
+//! It is noted and carried out when the document is asked for. Described in full, the routes fill several MiB, and most
+//! brokers are never asked.
+
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -28,10 +33,17 @@ pub(super) type Content = (&'static str, RefOr<Schema>);
 pub(crate) struct Routes {
     tag: &'static str,
     router: Router<Shared>,
-    described: Vec<Described>,
+    outlines: Vec<Outline>,
 }
 
-/// A method of a path.
+/// A method of a path, and how to describe it.
+pub(super) struct Outline {
+    path: String,
+    tag: &'static str,
+    method: Undescribed,
+}
+
+/// A method of a path, described.
 pub(super) struct Described {
     /// As axum and OpenAPI write it: `/queues/{vhost}`.
     pub(super) path: String,
@@ -47,34 +59,34 @@ impl Routes {
         Self {
             tag,
             router: Router::new(),
-            described: Vec::new(),
+            outlines: Vec::new(),
         }
     }
 
     /// Adds a path.
     pub(crate) fn route(mut self, path: &str, methods: Methods) -> Self {
         self.router = self.router.route(path, methods.router);
-        let described = methods.operations.into_iter().map(|operation| Described {
+        let outlines = methods.operations.into_iter().map(|method| Outline {
             path: path.to_owned(),
             tag: self.tag,
-            operation,
+            method,
         });
-        self.described.extend(described);
+        self.outlines.extend(outlines);
         self
     }
 
     /// Adds other routes, which keep their title.
     pub(crate) fn merge(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);
-        self.described.extend(other.described);
+        self.outlines.extend(other.outlines);
         self
     }
 
     /// Puts all of them below a path.
     pub(crate) fn below(mut self, prefix: &str) -> Self {
         self.router = Router::new().nest(prefix, self.router);
-        for described in &mut self.described {
-            described.path.insert_str(0, prefix);
+        for outline in &mut self.outlines {
+            outline.path.insert_str(0, prefix);
         }
         self
     }
@@ -86,8 +98,24 @@ impl Routes {
     }
 
     /// The router, and what the document is made of.
-    pub(super) fn into_parts(self) -> (Router<Shared>, Vec<Described>) {
-        (self.router, self.described)
+    pub(super) fn into_parts(self) -> (Router<Shared>, Vec<Outline>) {
+        (self.router, self.outlines)
+    }
+}
+
+impl Outline {
+    /// What was said about it.
+    pub(super) fn described(&self) -> Described {
+        let mut operation = Operation::new(self.method.method.clone());
+        self.method
+            .steps
+            .iter()
+            .for_each(|step| step(&mut operation));
+        Described {
+            path: self.path.clone(),
+            tag: self.tag,
+            operation,
+        }
     }
 }
 
@@ -95,11 +123,20 @@ impl Routes {
 #[derive(Clone)]
 pub(crate) struct Methods {
     router: MethodRouter<Shared>,
-    operations: Vec<Operation>,
+    operations: Vec<Undescribed>,
 }
 
-/// What a method of a path does.
+/// A method of a path, and what was said about it so far.
 #[derive(Clone)]
+struct Undescribed {
+    method: HttpMethod,
+    steps: Vec<Step>,
+}
+
+/// One thing that was said about an operation.
+type Step = Arc<dyn Fn(&mut Operation) + Send + Sync>;
+
+/// What a method of a path does.
 pub(super) struct Operation {
     pub(super) method: HttpMethod,
     /// What it is for, in one line.
@@ -140,7 +177,10 @@ impl From<(HttpMethod, MethodRouter<Shared>)> for Methods {
     fn from((method, router): (HttpMethod, MethodRouter<Shared>)) -> Self {
         Self {
             router,
-            operations: vec![Operation::new(method)],
+            operations: vec![Undescribed {
+                method,
+                steps: Vec::new(),
+            }],
         }
     }
 }
@@ -170,26 +210,26 @@ impl Methods {
         self
     }
 
-    fn describe(mut self, change: impl FnOnce(&mut Operation)) -> Self {
+    fn describe(mut self, change: impl Fn(&mut Operation) + Send + Sync + 'static) -> Self {
         if let Some(last) = self.operations.last_mut() {
-            change(last);
+            last.steps.push(Arc::new(change));
         }
         self
     }
 
     /// What the method is for, in one line.
     pub(crate) fn says(self, summary: &'static str) -> Self {
-        self.describe(|operation| operation.summary = summary)
+        self.describe(move |operation| operation.summary = summary)
     }
 
     /// It answers with 200 and this.
-    pub(crate) fn gives<T: ToSchema>(self) -> Self {
+    pub(crate) fn gives<T: ToSchema + 'static>(self) -> Self {
         self.answers_with::<T>(StatusCode::OK)
     }
 
     /// It answers with 200 and a list, of which the client may choose fields and order.
-    pub(crate) fn lists<T: ToSchema>(self) -> Self {
-        self.describe(|operation| {
+    pub(crate) fn lists<T: ToSchema + 'static>(self) -> Self {
+        self.describe(move |operation| {
             let items = ArrayBuilder::new().items(operation.reference::<T>());
             let items = Some((JSON, items.build().into()));
             operation.answers.push((StatusCode::OK, items));
@@ -198,8 +238,8 @@ impl Methods {
     }
 
     /// It answers with 200 and a list, or a page of it if the client asks for one.
-    pub(crate) fn pages<T: ToSchema>(self) -> Self {
-        self.describe(|operation| {
+    pub(crate) fn pages<T: ToSchema + 'static>(self) -> Self {
+        self.describe(move |operation| {
             let item = operation.reference::<T>();
             let page = Some((JSON, parameters::list_or_page(item)));
             operation.answers.push((StatusCode::OK, page));
@@ -210,7 +250,7 @@ impl Methods {
 
     /// It answers with this text.
     pub(crate) fn gives_text(self, content_type: &'static str) -> Self {
-        self.describe(|operation| {
+        self.describe(move |operation| {
             let text = Some((content_type, String::schema()));
             operation.answers.push((StatusCode::OK, text));
         })
@@ -218,25 +258,25 @@ impl Methods {
 
     /// It answers with this status and nothing else.
     pub(crate) fn answers(self, status: StatusCode) -> Self {
-        self.describe(|operation| operation.answers.push((status, None)))
+        self.describe(move |operation| operation.answers.push((status, None)))
     }
 
     /// It answers with this status and this.
-    pub(crate) fn answers_with<T: ToSchema>(self, status: StatusCode) -> Self {
-        self.describe(|operation| {
+    pub(crate) fn answers_with<T: ToSchema + 'static>(self, status: StatusCode) -> Self {
+        self.describe(move |operation| {
             let body = Some((JSON, operation.reference::<T>()));
             operation.answers.push((status, body));
         })
     }
 
     /// Its body is this.
-    pub(crate) fn takes<T: ToSchema>(self) -> Self {
+    pub(crate) fn takes<T: ToSchema + 'static>(self) -> Self {
         self.takes_as::<T>(JSON)
     }
 
     /// Its body is this, written as this content type says.
-    pub(crate) fn takes_as<T: ToSchema>(self, content_type: &'static str) -> Self {
-        self.describe(|operation| {
+    pub(crate) fn takes_as<T: ToSchema + 'static>(self, content_type: &'static str) -> Self {
+        self.describe(move |operation| {
             let body = (content_type, operation.reference::<T>());
             operation.body.push(body);
         })
@@ -244,27 +284,27 @@ impl Methods {
 
     /// It understands this key of the query, with any text as the value.
     pub(crate) fn asks(self, name: &'static str, what: &'static str) -> Self {
-        self.describe(|operation| operation.query.push(parameters::text(name, what)))
+        self.describe(move |operation| operation.query.push(parameters::text(name, what)))
     }
 
     /// It understands this key of the query, with a whole number as the value.
     pub(crate) fn counts(self, name: &'static str, least: usize, what: &'static str) -> Self {
-        self.describe(|operation| operation.query.push(parameters::count(name, least, what)))
+        self.describe(move |operation| operation.query.push(parameters::count(name, least, what)))
     }
 
     /// It understands this key of the query, with `true` as the value.
     pub(crate) fn flag(self, name: &'static str, what: &'static str) -> Self {
-        self.describe(|operation| operation.query.push(parameters::flag(name, what)))
+        self.describe(move |operation| operation.query.push(parameters::flag(name, what)))
     }
 
     /// It looks at this header.
     pub(crate) fn header(self, name: &'static str, what: &'static str) -> Self {
-        self.describe(|operation| operation.headers.push(parameters::header(name, what)))
+        self.describe(move |operation| operation.headers.push(parameters::header(name, what)))
     }
 
     /// It shows statistics: samples over a time if the client asks for them, or none.
     pub(crate) fn with_statistics(self) -> Self {
-        self.describe(|operation| operation.query.extend(parameters::of_statistics()))
+        self.describe(move |operation| operation.query.extend(parameters::of_statistics()))
     }
 
     /// It always answers with 501: what it is for is not there.
@@ -274,7 +314,7 @@ impl Methods {
 
     /// It needs no login.
     pub(crate) fn open(self) -> Self {
-        self.describe(|operation| operation.open = true)
+        self.describe(move |operation| operation.open = true)
     }
 }
 
