@@ -10,6 +10,7 @@
 
 mod client;
 mod exercise;
+mod instructions;
 mod operations;
 mod wire;
 
