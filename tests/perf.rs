@@ -50,6 +50,18 @@ fn perf_counts_confirms_of_persistent_messages() {
 }
 
 #[test]
+fn perf_publishes_to_topics_and_asks_for_replies() {
+    let broker = Broker::start();
+    let topic = ["--topic-bindings", "100", "--queues", "3"];
+    let topic = [&topic[..], &["--messages", "300", "--json"]].concat();
+    assert_eq!(report(&broker, &topic)["delivered"].as_u64(), Some(900));
+    let replies = ["--rpc", "10", "--duration", "3", "--json"];
+    let replies = report(&broker, &replies);
+    assert!(replies["delivered"].as_u64().unwrap() > 0, "{replies}");
+    assert!(replies["latency_us"].is_object(), "{replies}");
+}
+
+#[test]
 fn perf_fills_a_queue_and_drains_it() {
     let broker = Broker::start();
     let queue = [

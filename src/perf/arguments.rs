@@ -6,6 +6,9 @@ use serde::Serialize;
 use super::soak::SoakArgs;
 use crate::error::Error;
 
+/// The largest request: it has to fit into a frame.
+const RPC_BYTES: usize = 100_000;
+
 /// Measure a broker: throughput, latency, and what its process pays for them
 #[derive(Debug, Clone, Args, Serialize)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -30,6 +33,13 @@ pub struct PerfArgs {
     /// Publish to a fanout exchange that all queues are bound to
     #[arg(long)]
     pub fan_out: bool,
+    /// Publish to a topic exchange with so many bindings, of which one of each queue matches; the keys change from message
+    /// to message
+    #[arg(long, value_name = "N", conflicts_with = "fan_out")]
+    pub topic_bindings: Option<usize>,
+    /// Requests and replies over direct reply-to: publishers ask with so many requests under way each, consumers answer
+    #[arg(long, value_name = "N", conflicts_with_all = ["fan_out", "topic_bindings", "persistent", "rate", "messages"])]
+    pub rpc: Option<u64>,
     /// Bytes of a message's body; from 8 on it carries the time of publishing, which latencies need
     #[arg(long, value_name = "BYTES", default_value_t = 16)]
     pub size: usize,
@@ -60,7 +70,7 @@ pub struct PerfArgs {
     /// Publish so many messages (or consume them, with consumers) instead of running for a time
     #[arg(long, value_name = "N")]
     pub messages: Option<u64>,
-    /// Queues are named PREFIX-0, PREFIX-1, ...; the fanout exchange PREFIX. Default: leveret-perf-PID
+    /// Queues are named PREFIX-0, PREFIX-1, ...; the exchange PREFIX. Default: leveret-perf-PID
     #[arg(long, value_name = "PREFIX")]
     pub queue_prefix: Option<String>,
     /// Leave the queues and their messages behind
@@ -111,6 +121,19 @@ impl PerfArgs {
         if self.prefetch != 0 && self.ack_batch > u64::from(self.prefetch) {
             return refuse("--ack-batch larger than --prefetch would never be reached");
         }
+        if self.topic_bindings.is_some_and(|count| count < self.queues) {
+            return refuse("--topic-bindings must be at least one for each of the --queues");
+        }
+        if self.rpc.is_some()
+            && (self.consumers == 0 || self.ack_batch + self.confirm_window as u64 > 0)
+        {
+            return refuse(
+                "--rpc needs consumers, and works without acknowledgements and confirms",
+            );
+        }
+        if self.rpc.is_some() && !(1..=RPC_BYTES).contains(&self.size) {
+            return refuse("--rpc sends a message in one frame: --size must be 1 to 100000");
+        }
         let seconds = |value: f64| value.is_finite() && (0.0..1e9).contains(&value);
         if !seconds(self.duration) || !seconds(self.warm_up) || self.duration == 0.0 {
             return refuse("--duration and --warm-up are seconds, --duration more than 0");
@@ -123,15 +146,23 @@ impl PerfArgs {
         format!("{}-{index}", self.prefix())
     }
 
-    /// What queues and the fanout exchange are named by.
+    /// What queues and the exchange are named by.
     pub fn prefix(&self) -> String {
         let own = || format!("leveret-perf-{}", std::process::id());
         self.queue_prefix.clone().unwrap_or_else(own)
     }
 
+    /// The type of the exchange that is published to, if it is not the default exchange.
+    pub fn exchange(&self) -> Option<&'static str> {
+        match self.topic_bindings {
+            Some(_) => Some("topic"),
+            None => self.fan_out.then_some("fanout"),
+        }
+    }
+
     /// Deliveries that one publish causes.
     pub fn copies(&self) -> u64 {
-        if self.fan_out { self.queues as u64 } else { 1 }
+        self.exchange().map_or(1, |_| self.queues as u64)
     }
 
     /// The queues that one of `workers` serves: with fewer workers than queues several, else one that others share.
@@ -191,5 +222,7 @@ mod tests {
     fn fan_out_delivers_a_copy_to_each_queue() {
         assert_eq!(parse(&["--queues", "50", "--fan-out"]).copies(), 50);
         assert_eq!(parse(&["--queues", "50"]).copies(), 1);
+        let topic = parse(&["--queues", "3", "--topic-bindings", "10000"]);
+        assert_eq!(topic.copies(), 3);
     }
 }

@@ -4,9 +4,14 @@ use amqp_codec::{FrameKind, Properties, Publish, encode, parse_frame};
 
 use super::arguments::PerfArgs;
 use super::connection::CHANNEL;
+use super::rpc::REPLY_TO;
+use super::topology::topic_key;
 
 /// Bytes of the time stamp at the start of a body.
 const STAMP: usize = 8;
+
+/// Keys that a publisher to a topic exchange takes in turn.
+const TOPIC_KEYS: usize = 1000;
 
 /// A publish, header and body frames, ready to be sent again and again.
 #[derive(Debug)]
@@ -26,25 +31,13 @@ pub struct Messages {
 impl Messages {
     /// Encodes the messages that publisher `index` sends.
     pub fn new(arguments: &PerfArgs, index: usize, frame_max: usize) -> Self {
-        let exchange = if arguments.fan_out {
-            arguments.prefix()
-        } else {
-            String::new()
+        let exchange = match arguments.exchange() {
+            Some(_) => arguments.prefix(),
+            None => String::new(),
         };
-        let queues = match arguments.fan_out {
-            true => vec![0],
-            false => arguments.share(index, arguments.publishers),
-        };
-        let encode = |queue: usize| {
-            let routing_key = if arguments.fan_out {
-                String::new()
-            } else {
-                arguments.queue(queue)
-            };
-            Template::new(&exchange, &routing_key, arguments, frame_max)
-        };
+        let encode = |key: &String| Template::new(&exchange, key, arguments, frame_max);
         Self {
-            templates: queues.into_iter().map(encode).collect(),
+            templates: keys(arguments, index).iter().map(encode).collect(),
             next: 0,
         }
     }
@@ -74,6 +67,18 @@ impl Messages {
     }
 }
 
+/// The routing keys of a publisher, which it takes in turn.
+fn keys(arguments: &PerfArgs, index: usize) -> Vec<String> {
+    match arguments.exchange() {
+        Some("topic") => (0..TOPIC_KEYS).map(topic_key).collect(),
+        Some(_) => vec![String::new()],
+        None => {
+            let queues = arguments.share(index, arguments.publishers);
+            queues.into_iter().map(|it| arguments.queue(it)).collect()
+        }
+    }
+}
+
 impl Template {
     fn new(exchange: &str, routing_key: &str, arguments: &PerfArgs, frame_max: usize) -> Self {
         let mut bytes = Vec::new();
@@ -88,6 +93,7 @@ impl Template {
         let delivery_mode = Some(if arguments.persistent { 2 } else { 1 });
         Properties {
             delivery_mode,
+            reply_to: arguments.rpc.map(|_| REPLY_TO),
             ..Default::default()
         }
         .encode(&mut properties);

@@ -85,7 +85,8 @@ pub async fn run(
     Ok(deliveries.latencies)
 }
 
-async fn subscribe(
+/// Starts to consume from the queues of consumer `index`.
+pub async fn subscribe(
     connection: &mut Connection,
     arguments: &PerfArgs,
     index: usize,

@@ -22,6 +22,7 @@ mod pacing;
 mod process;
 mod publisher;
 mod report;
+mod rpc;
 mod soak;
 mod target;
 mod throughput;

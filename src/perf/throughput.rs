@@ -11,7 +11,7 @@ use super::latency::Latencies;
 use super::process::{self, Usage};
 use super::report::{self, Measured, Report, grouped, rate};
 use super::target::Target;
-use super::{consumer, publisher, topology};
+use super::{consumer, publisher, rpc, topology};
 use crate::error::Error;
 
 /// How often the main thread looks at the workers.
@@ -31,11 +31,7 @@ pub fn run(arguments: &PerfArgs) -> Result<(), Error> {
             let (counters, target) = (&counters, &target);
             scope.spawn(move || {
                 let runtime = super::runtime()?;
-                if index < arguments.consumers {
-                    return runtime.block_on(consumer::run(arguments, target, counters, index));
-                }
-                let index = index - arguments.consumers;
-                runtime.block_on(publisher::run(arguments, target, counters, index))
+                runtime.block_on(work(arguments, target, counters, index))
             })
         };
         let workers: Vec<Worker<'_>> = (0..arguments.consumers + arguments.publishers)
@@ -61,6 +57,25 @@ pub fn run(arguments: &PerfArgs) -> Result<(), Error> {
     report::print(arguments, &report, &report.text())
 }
 
+/// What worker `index` does: consumers come first.
+async fn work(
+    arguments: &PerfArgs,
+    target: &Target,
+    counters: &Counters,
+    index: usize,
+) -> Result<Latencies, Error> {
+    let Some(publisher) = index.checked_sub(arguments.consumers) else {
+        return match arguments.rpc {
+            Some(_) => rpc::answer(arguments, target, counters, index).await,
+            None => consumer::run(arguments, target, counters, index).await,
+        };
+    };
+    match arguments.rpc {
+        Some(window) => rpc::ask(arguments, target, counters, publisher, window).await,
+        None => publisher::run(arguments, target, counters, publisher).await,
+    }
+}
+
 /// Joins the workers: the first error counts, or the sum of their latencies.
 fn collect(
     arguments: &PerfArgs,
@@ -71,8 +86,8 @@ fn collect(
     for (index, worker) in workers.into_iter().enumerate() {
         let panicked = || Err(Error::PerfRefused("a worker panicked".into()));
         let latencies = worker.join().unwrap_or_else(|_| panicked())?;
-        let of_consumer = index < arguments.consumers;
-        if of_consumer {
+        // Of requests and replies, who asks knows the time.
+        if index < arguments.consumers || arguments.rpc.is_some() {
             &mut delivery
         } else {
             &mut confirm
