@@ -303,4 +303,10 @@ mod tests {
     fn message_handle_is_eight_bytes_wide() {
         assert_eq!(size_of::<Message>(), 8);
     }
+
+    #[test]
+    fn message_costs_24_bytes_beside_its_content() {
+        // Its reference count and the length of what follows are the other two words.
+        assert_eq!(size_of::<Fixed>(), 8);
+    }
 }

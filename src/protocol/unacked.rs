@@ -228,6 +228,11 @@ mod tests {
     }
 
     #[test]
+    fn delivery_without_an_answer_costs_48_bytes() {
+        assert_eq!(size_of::<Slot>(), 48);
+    }
+
+    #[test]
     fn multiple_with_tag_zero_takes_everything_even_if_that_is_nothing() {
         let mut unackeds = filled(2);
         assert!(unackeds.take_up_to(0, |_| ()));

@@ -425,3 +425,13 @@ pub(super) fn restored(stored: StoredMessage) -> Entry {
         ..Entry::new(stored.position, stored.message, stored.enqueued_at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_costs_56_bytes() {
+        assert_eq!(size_of::<Page>(), 56);
+    }
+}

@@ -436,3 +436,12 @@ fn messages_that_expire_are_counted() {
     let counts = queue.statistics_counts();
     assert_eq!(counts.get(Column::DeadExpired), 2);
 }
+
+/// There may be 100,000 of them, so whoever makes them larger is to know it. Without what they point to.
+#[test]
+fn queue_without_messages_stays_small() {
+    let (queue, lane) = (size_of::<Queue>(), size_of::<lane::Lane>());
+    println!("queue {queue}, lane {lane} bytes");
+    assert!(queue <= 1088, "{queue} bytes");
+    assert!(lane <= 320, "{lane} bytes");
+}

@@ -287,3 +287,18 @@ fn deliveries_for_a_consumer_that_is_not_there_are_dropped() {
 }
 
 mod expiry;
+
+/// There may be 100,000 of them, so whoever makes them larger is to know it. Without what they point to.
+#[test]
+fn connection_and_channel_stay_small() {
+    use crate::protocol::{channel::Channel, running::Running};
+    let (connection, running, channel) = (
+        size_of::<Connection>(),
+        size_of::<Running>(),
+        size_of::<Channel>(),
+    );
+    println!("connection {connection}, running {running}, channel {channel} bytes");
+    assert!(connection <= 384, "{connection} bytes");
+    assert!(running <= 512, "{running} bytes");
+    assert!(channel <= 192, "{channel} bytes");
+}
