@@ -179,6 +179,8 @@ fn disk_and_memory_follow_what_is_alive() {
     let options = [
         ("LEVERET_STORE_LOG_FILE_SIZE", LOG_FILE.to_string()),
         ("LEVERET_MEMORY_MESSAGE_BUDGET", (4 * MIB).to_string()),
+        // What a consumer keeps, it keeps to the end.
+        ("LEVERET_AMQP_CONSUMER_TIMEOUT_MS", "0".to_owned()),
     ];
     let Some(mut broker) = mortal_broker_with(&options) else {
         return;

@@ -19,6 +19,7 @@ mod support;
 mod backup;
 mod deployment;
 mod doctor;
+mod journal;
 mod log_level;
 mod log_lines;
 mod orphans;

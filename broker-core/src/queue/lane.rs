@@ -319,21 +319,42 @@ impl Lane {
     }
 
     /// Takes everything that waits out of the lane, and with `durable` out of the store. Its memory goes to `garbage`.
-    /// `in_flight` says that messages of the queue are still on their way to a dead-letter exchange: their records stay.
     pub(super) fn purge(
         &mut self,
         durable: bool,
-        in_flight: bool,
+        elsewhere: Elsewhere,
         effects: &mut Effects,
         garbage: &mut Garbage,
     ) {
-        let returned = self.returned.values();
-        let settled = returned.filter_map(|entry| entry.settlement(self.queue));
-        effects.operations.extend(settled);
         if durable {
-            self.settle_ready(in_flight, effects);
+            self.settle_returned(elsewhere, effects);
+            self.settle_ready(elsewhere.in_flight, effects);
         }
         self.clear(garbage);
+    }
+
+    /// Takes everything that came back out of the store: as one range, if nobody holds or awaits what lies between.
+    fn settle_returned(&self, elsewhere: Elsewhere, effects: &mut Effects) {
+        let ends = (
+            self.returned.first_key_value(),
+            self.returned.last_key_value(),
+        );
+        let (Some((&first, _)), Some((&last, _))) = ends else {
+            return;
+        };
+        let held = elsewhere.unacknowledged || elsewhere.in_flight || self.leaving.is_settling();
+        let awaited = self.reserved.front().is_some_and(|&place| place < last);
+        if held || awaited {
+            let returned = self.returned.values();
+            let settled = returned.filter_map(|entry| entry.settlement(self.queue));
+            effects.operations.extend(settled);
+        } else {
+            effects.operations.push(Operation::SettleRange {
+                queue: self.id(),
+                from: first,
+                to: last,
+            });
+        }
     }
 
     /// Forgets everything that waits. Its memory goes to `garbage`.
@@ -398,6 +419,15 @@ impl Lane {
         tail.or_else(|| paged.and_then(|p| p.last_position()))
             .or_else(|| Some(self.ready.back()?.position))
     }
+}
+
+/// Where messages of a queue are that do not wait in it. The store still has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Elsewhere {
+    /// Some are with consumers.
+    pub unacknowledged: bool,
+    /// Some are still on their way to a dead-letter exchange.
+    pub in_flight: bool,
 }
 
 /// Messages that were taken out in bulk; dropping it gives their memory back.

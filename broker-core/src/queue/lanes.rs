@@ -10,7 +10,7 @@
 use super::{
     effects::Effects,
     entry::Entry,
-    lane::{Garbage, Lane},
+    lane::{Elsewhere, Garbage, Lane},
     occupied::Occupied,
     priorities::Priorities,
 };
@@ -298,11 +298,11 @@ impl Lanes {
     pub(super) fn purge(
         &mut self,
         durable: bool,
-        in_flight: bool,
+        elsewhere: Elsewhere,
         effects: &mut Effects,
         garbage: &mut Garbage,
     ) {
-        self.change_all(|lane| lane.purge(durable, in_flight, effects, garbage));
+        self.change_all(|lane| lane.purge(durable, elsewhere, effects, garbage));
     }
 
     /// Forgets everything that waits.

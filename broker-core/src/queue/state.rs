@@ -13,7 +13,7 @@ use super::{
     effects::{DeadReason, Effects},
     entry::{Entry, Millis},
     expire::SLICE,
-    lane::Garbage,
+    lane::{Elsewhere, Garbage},
     lanes::{Lanes, Place, Places},
     latency::{Run, Times},
     limits::Limits,
@@ -353,7 +353,11 @@ impl QueueState {
         garbage: &mut Garbage,
     ) -> usize {
         let count = self.ready_count();
-        self.lanes.purge(self.durable, in_flight, effects, garbage);
+        let elsewhere = Elsewhere {
+            unacknowledged: self.unacknowledged > 0,
+            in_flight,
+        };
+        self.lanes.purge(self.durable, elsewhere, effects, garbage);
         count
     }
 

@@ -272,6 +272,42 @@ fn purge_of_messages_in_order_is_one_range_again_once_disorder_is_gone() {
 }
 
 #[test]
+fn purge_of_what_came_back_is_one_range_if_nobody_holds_anything_of_the_queue() {
+    let store = Arc::new(MemoryStore::new());
+    let queue = durable_queue(&store);
+    for _ in 0..6 {
+        publish(&queue, "message");
+    }
+    let mut taken: Vec<_> = (0..6).map(|_| get(&queue)).collect();
+    let held = taken.remove(3);
+    let bring_back = |entries: Vec<Entry>| {
+        let returned = entries.into_iter().map(|it| (it, Requeued::Unprocessed));
+        let (unseen, mut work) = (std::iter::empty(), Work::default());
+        queue.requeue(&[], returned, unseen, 0, &mut work);
+    };
+    let operations = || {
+        let mut effects = Effects::default();
+        let mut state = queue.state.lock();
+        state.purge(false, &mut effects, &mut Garbage::default());
+        effects.operations
+    };
+    bring_back(taken);
+    let one_by_one = operations();
+    assert_eq!(one_by_one.len(), 5, "{one_by_one:?}");
+    publish(&queue, "another");
+    let another = get(&queue);
+    bring_back(vec![held, another]);
+    let operations = operations();
+    assert!(
+        matches!(
+            operations[..],
+            [Operation::SettleRange { from: 4, to: 7, .. }]
+        ),
+        "{operations:?}"
+    );
+}
+
+#[test]
 fn count_and_flag_of_a_returned_message_survive_a_restart() {
     let store = Arc::new(MemoryStore::new());
     let queue = durable_queue(&store);
