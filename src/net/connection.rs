@@ -29,7 +29,7 @@ use crate::{
     clock::Clock,
     protocol::{
         Settings, batch::Batch, connection::Connection, handshake::Certificate, inquiry::Finding,
-        running::OUTPUT_OF_A_RUN,
+        running::OUTPUT_OF_A_RUN, spans::debug_in,
     },
 };
 
@@ -123,8 +123,7 @@ pub async fn serve<S: Stream>(
         // So that the client can tell the end from a cut; it may be gone, or not read.
         let _ = timeout(FAREWELL, driver.stream.shutdown()).await;
     }
-    let span = driver.machine.span();
-    span.in_scope(|| tracing::debug!("connection ended"));
+    debug_in!(driver.machine.span(), "connection ended");
 }
 
 /// Why a connection's task ends.

@@ -30,7 +30,7 @@ use super::{
     inquiry::{Finding, Inquiry, Validity},
     running::{Outcome, Running},
     session::Session,
-    spans,
+    spans::{self, debug_in},
 };
 
 /// The largest frame before the limits are agreed: a token in `connection.start-ok` fits, an attack does not. Half of
@@ -405,11 +405,7 @@ impl Connection {
             asked_owner: None,
             publishes: false,
         };
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            session
-                .span()
-                .in_scope(|| tracing::debug!("connection opened"));
-        }
+        debug_in!(session.span(), "connection opened");
         let running = Running::new(session, agreed.channel_max);
         self.phase = Phase::Running(Box::new(running));
     }

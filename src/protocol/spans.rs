@@ -1,13 +1,24 @@
 //! The spans that a connection's log lines stand in: which client it is about, and which of its channels.
 //!
 //! A span is made for the line that stands in it and not kept, so neither messages nor idle connections pay for it. They
-//! are of the level of errors: whatever lines the log admits, it says whom they are about (`crate::logging`).
+//! are of the level of errors: whatever lines the log admits, it says whom they are about (`crate::logging`). Lines are
+//! written inside of their span instead of naming it as their parent: the log as JSON lists only spans that were entered.
 
 use std::net::SocketAddr;
 
 use tracing::{Span, error_span, field::Empty};
 
 use super::session::Session;
+
+/// Writes a line of details in a span, which is made only if the log wants such lines.
+macro_rules! debug_in {
+    ($span:expr, $($line:tt)+) => {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            $span.in_scope(|| tracing::debug!($($line)+));
+        }
+    };
+}
+pub(crate) use debug_in;
 
 /// A connection that has not logged in yet, by both ends of its socket.
 pub fn of_socket(peer: SocketAddr, local: SocketAddr) -> Span {

@@ -13,6 +13,7 @@ use crate::protocol::{
     batch::Batch,
     exception::{Exception, Reply},
     handshake,
+    spans::debug_in,
 };
 
 /// Milliseconds that a client has to answer `connection.close`.
@@ -54,11 +55,13 @@ impl Connection {
     /// Ends the connection by an exception, and says so in the log.
     pub(super) fn fail(&mut self, exception: Exception, batch: &mut Batch) {
         let (Exception::Connection(reply) | Exception::Channel(reply)) = &exception;
-        let (span, text) = (self.span(), &reply.text);
-        span.in_scope(|| match reply.code {
-            CONNECTION_FORCED => tracing::debug!("connection closed: {text}"),
-            _ => tracing::warn!("connection closed: {text}"),
-        });
+        let text = &reply.text;
+        match reply.code {
+            CONNECTION_FORCED => debug_in!(self.span(), "connection closed: {text}"),
+            _ => self
+                .span()
+                .in_scope(|| tracing::warn!("connection closed: {text}")),
+        }
         self.refuse(exception, batch);
     }
 
@@ -87,13 +90,15 @@ impl Connection {
     /// Says that the socket is gone. RabbitMQ's words for a client that was logged in and did not say good-bye
     /// (`rabbit_reader:log_connection_exception`); health checks and port scans leave no line.
     pub fn log_loss(&self, error: &io::Error) {
-        let span = self.span();
-        span.in_scope(|| match (&self.phase, error.kind()) {
-            (Phase::Running(_), io::ErrorKind::UnexpectedEof) => {
+        let Phase::Running(running) = &self.phase else {
+            debug_in!(self.span(), "connection lost: {error}");
+            return;
+        };
+        running.session.span().in_scope(|| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
                 tracing::warn!("client unexpectedly closed TCP connection");
             }
-            (Phase::Running(_), _) => tracing::warn!("connection lost: {error}"),
-            _ => tracing::debug!("connection lost: {error}"),
+            _ => tracing::warn!("connection lost: {error}"),
         });
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker_core::broker::ConnectionState;
 
 use super::Running;
-use crate::protocol::batch::Batch;
+use crate::protocol::{batch::Batch, spans::debug_in};
 
 impl Running {
     /// Tells the client that it is blocked, once it has published.
@@ -15,10 +15,7 @@ impl Running {
             && !self.told_blocked
         {
             self.told_blocked = true;
-            if tracing::enabled!(tracing::Level::DEBUG) {
-                let span = self.session.span();
-                span.in_scope(|| tracing::debug!("connection blocked: {reason}"));
-            }
+            debug_in!(self.session.span(), "connection blocked: {reason}");
             self.session.entry.set_state(ConnectionState::Blocked);
             self.session.send_blocked(&Arc::clone(reason), batch);
         }
