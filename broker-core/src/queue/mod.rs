@@ -329,25 +329,19 @@ impl Queue {
         });
     }
 
-    /// The same without records: those went to the store in a batch of their own (`tx.commit`).
-    pub fn settle_recorded(
+    /// The same for one delivery without a record: that went to the store in a batch of its own (`tx.commit`).
+    pub(crate) fn settle_recorded(
         self: &Arc<Self>,
         consumer: Option<ConsumerHandle>,
-        entries: impl ExactSizeIterator<Item = Entry>,
+        entry: Entry,
         now: Millis,
         work: &mut Work,
     ) {
-        self.change(now, work, |state, effects| {
-            let count = entries.len() as u32;
-            let recorded: Vec<Entry> = entries
-                .map(|entry| Entry {
-                    stored: false,
-                    ..entry
-                })
-                .collect();
-            state.settle(recorded.iter(), now, effects);
-            give_back_credit(state, consumer, count, now, effects);
-        });
+        let recorded = Entry {
+            stored: false,
+            ..entry
+        };
+        self.settle(consumer, std::iter::once(&recorded), now, work);
     }
 
     /// Settles deliveries that were refused without requeueing: dead-lettered where the queue says so.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Vhost, death_header::Deaths};
+use super::{Vhost, death_header::Deaths, transaction::Step};
 use crate::{
     message::Message,
     queue::{Dead, DeadReason, Millis, Queue, Undeliverable, Work},
@@ -19,7 +19,7 @@ impl Vhost {
         while !work.dead.is_empty() {
             for queue in std::mem::take(&mut work.dead) {
                 queue.for_each_dead(|dead| {
-                    self.bury_one(dead, now, work);
+                    self.bury_one(&dead, now, work);
                     work.ticket
                 });
             }
@@ -47,34 +47,21 @@ impl Vhost {
         }
     }
 
-    fn bury_one(&self, dead: Dead, now: Millis, work: &mut Work) {
-        let mut batch = Vec::new();
-        batch.extend(dead.entry.settlement(dead.queue.id));
-        let targets = self.dead_letter(&dead, now);
-        let mut places = Vec::with_capacity(targets.queues.len());
-        for queue in &targets.queues {
-            places.push(queue.reserve(&targets.message, now, &mut batch));
-        }
-        if !batch.is_empty() {
-            let ticket = self.shared.store.append(&mut batch);
-            work.ticket = work.ticket.max(ticket);
-        }
-        for (queue, place) in targets.queues.iter().zip(places) {
-            queue.insert(place, targets.message.clone(), now, work);
-        }
+    fn bury_one(&self, dead: &Dead, now: Millis, work: &mut Work) {
+        let mut step = Step::default();
+        self.dead_letter(dead, now, &mut step);
+        self.carry_out(step, now, work);
     }
 
-    /// The new form of a dead message, and where it goes.
-    pub(super) fn dead_letter(&self, dead: &Dead, now: Millis) -> DeadLetter {
+    /// Adds to a step that a message leaves its queue, and enters in its new form those that it goes on to.
+    pub(super) fn dead_letter(&self, dead: &Dead, now: Millis, step: &mut Step) {
+        step.leave(&dead.entry, &dead.queue);
         let message = &dead.entry.message;
         let arguments = dead.queue.arguments();
         let name = arguments.dead_letter_exchange.as_deref();
         let Some(exchange) = name.and_then(|name| self.exchange(name)) else {
             self.note_missing(&dead.queue, name.unwrap_or_default());
-            return DeadLetter {
-                message: message.clone(),
-                queues: Vec::new(),
-            };
+            return;
         };
         let mut deaths = Deaths::of(message);
         let new_key = arguments.dead_letter_routing_key.as_deref();
@@ -94,10 +81,8 @@ impl Vhost {
         }
         let properties = deaths.properties(message);
         let flags = deaths.flags(new_key.is_some());
-        DeadLetter {
-            message: Message::with_flags(&exchange.name, key, &properties, message.body(), flags),
-            queues,
-        }
+        let message = Message::with_flags(&exchange.name, key, &properties, message.body(), flags);
+        step.enter(&message, &queues, now);
     }
 
     /// Whether it is the first one of the queue for this reason.
@@ -146,12 +131,6 @@ impl Vhost {
         }
         cycle
     }
-}
-
-/// A dead message in its new form, and where it goes.
-pub(super) struct DeadLetter {
-    pub(super) message: Message,
-    pub(super) queues: Vec<Arc<Queue>>,
 }
 
 #[cfg(test)]

@@ -66,69 +66,74 @@ impl Transaction {
     }
 }
 
-/// A message of the batch, with its places in a queue that it enters.
-type Placed = (Arc<Queue>, Places, Message);
+/// Changes of several queues that are one batch in the store: a crash finds all of them or none.
+#[derive(Default)]
+pub(super) struct Step {
+    batch: Vec<Operation>,
+    /// Messages that enter queues, with the places that are reserved for them.
+    entering: Vec<(Arc<Queue>, Places, Message)>,
+}
+
+impl Step {
+    /// A message leaves a queue.
+    pub(super) fn leave(&mut self, entry: &Entry, queue: &Queue) {
+        self.batch.extend(entry.settlement(queue.id));
+    }
+
+    /// A message enters queues.
+    pub(super) fn enter(&mut self, message: &Message, queues: &[Arc<Queue>], now: Millis) {
+        let Self { batch, entering } = self;
+        entering.extend(queues.iter().map(|queue| {
+            let places = queue.reserve(message, now, batch);
+            (Arc::clone(queue), places, message.clone())
+        }));
+    }
+}
 
 impl Vhost {
     /// Carries out a transaction. It is committed once `work.ticket` is durable: all of it then, dead letters included.
     /// What is requeued changes no queue's contents; its count alone is written after the batch.
     pub fn commit(&self, transaction: Transaction, now: Millis, work: &mut Work) {
-        let (mut batch, mut placed) = (Vec::new(), Vec::new());
+        let mut step = Step::default();
         for (message, route) in &transaction.publishes {
-            place(message, &route.queues, now, &mut batch, &mut placed);
+            step.enter(message, &route.queues, now);
         }
-        for settlement in &transaction.settlements {
-            self.record(settlement, now, &mut batch, &mut placed);
+        for Settlement {
+            queue,
+            entry,
+            outcome,
+            ..
+        } in &transaction.settlements
+        {
+            match outcome {
+                Outcome::Requeued(_) => {}
+                Outcome::Rejected if queue.dead_letters() => {
+                    let dead = Dead {
+                        queue: Arc::clone(queue),
+                        entry: entry.clone(),
+                        reason: DeadReason::Rejected,
+                    };
+                    self.dead_letter(&dead, now, &mut step);
+                }
+                Outcome::Rejected | Outcome::Acknowledged => step.leave(entry, queue),
+            }
         }
-        if !batch.is_empty() {
-            let ticket = self.shared.store.append(&mut batch);
-            work.ticket = work.ticket.max(ticket);
-        }
-        for (queue, places, message) in placed {
-            queue.insert(places, message, now, work);
-        }
+        self.carry_out(step, now, work);
         for settlement in transaction.settlements {
             settlement.apply(now, work);
         }
     }
 
-    /// Adds what a settlement changes in the store to the batch.
-    fn record(
-        &self,
-        settlement: &Settlement,
-        now: Millis,
-        batch: &mut Vec<Operation>,
-        placed: &mut Vec<Placed>,
-    ) {
-        let Settlement { queue, entry, .. } = settlement;
-        if matches!(settlement.outcome, Outcome::Requeued(_)) {
-            return;
+    /// Puts a step into the store, and the messages that enter queues to their places.
+    pub(super) fn carry_out(&self, mut step: Step, now: Millis, work: &mut Work) {
+        if !step.batch.is_empty() {
+            let ticket = self.shared.store.append(&mut step.batch);
+            work.ticket = work.ticket.max(ticket);
         }
-        batch.extend(entry.settlement(queue.id));
-        if settlement.outcome == Outcome::Rejected && queue.dead_letters() {
-            let dead = Dead {
-                queue: Arc::clone(queue),
-                entry: entry.clone(),
-                reason: DeadReason::Rejected,
-            };
-            let letter = self.dead_letter(&dead, now);
-            place(&letter.message, &letter.queues, now, batch, placed);
+        for (queue, places, message) in step.entering {
+            queue.insert(places, message, now, work);
         }
     }
-}
-
-/// Sets places aside in the queues that a message enters.
-fn place(
-    message: &Message,
-    queues: &[Arc<Queue>],
-    now: Millis,
-    batch: &mut Vec<Operation>,
-    placed: &mut Vec<Placed>,
-) {
-    placed.extend(queues.iter().map(|queue| {
-        let places = queue.reserve(message, now, batch);
-        (Arc::clone(queue), places, message.clone())
-    }));
 }
 
 impl Settlement {
@@ -141,9 +146,7 @@ impl Settlement {
             outcome,
         } = self;
         match outcome {
-            Outcome::Acknowledged => {
-                queue.settle_recorded(consumer, std::iter::once(entry), now, work);
-            }
+            Outcome::Acknowledged => queue.settle_recorded(consumer, entry, now, work),
             Outcome::Requeued(requeued) => {
                 let credit: Vec<_> = consumer.map(|consumer| (consumer, 1)).into_iter().collect();
                 let entry = std::iter::once((entry, requeued));
