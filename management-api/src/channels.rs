@@ -7,7 +7,7 @@ use axum::{extract::State, response::Response};
 use broker_core::{
     arguments::json::table_to_json,
     broker::{ChannelEntry, ConnectionEntry},
-    queue::{InspectedConsumer, Queue, arguments::ConsumerArguments},
+    queue::{InspectedConsumer, Queue},
     statistics::Counts,
 };
 use serde::Serialize;
@@ -269,16 +269,6 @@ pub(crate) fn queue_consumers(queue: &Queue, node: &Node) -> Vec<Value> {
     consumers.map(|it| consumer_json(it, queue, node)).collect()
 }
 
-/// How long a consumer may take to answer, in milliseconds: what it says, or else its queue, or else the broker; 0
-/// for any time. RabbitMQ tells only of the last two, although it goes by the first as well.
-fn consumer_timeout(consumer: &InspectedConsumer, queue: &Queue, node: &Node) -> u64 {
-    let queue_type = queue.properties.arguments.queue_type;
-    let own = ConsumerArguments::parse(&consumer.entry.arguments, queue_type, "").ok();
-    let own = own.and_then(|arguments| arguments.consumer_timeout_ms);
-    let timeout = own.or_else(|| queue.arguments().consumer_timeout_ms);
-    timeout.unwrap_or(node.consumer_timeout)
-}
-
 fn consumer_json(consumer: &InspectedConsumer, queue: &Queue, node: &Node) -> Value {
     let entry = &consumer.entry;
     let connection = entry.connection.upgrade();
@@ -305,7 +295,8 @@ fn consumer_json(consumer: &InspectedConsumer, queue: &Queue, node: &Node) -> Va
         "activity_status": consumer.activity_status,
         "channel_details": details.unwrap_or_else(|| json!({})),
         "consumer_tag": entry.tag,
-        "consumer_timeout": consumer_timeout(consumer, queue, node),
+        // RabbitMQ tells only what the queue or the broker says, although it goes by the consumer's own as well.
+        "consumer_timeout": queue.consumer_timeout(entry.timeout, node.consumer_timeout),
         "exclusive": entry.exclusive,
         "prefetch_count": entry.prefetch_count,
         "queue": { "name": queue.name(), "vhost": queue.properties.vhost },

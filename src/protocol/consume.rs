@@ -120,6 +120,7 @@ impl Channel {
             ack_required: !method.no_ack,
             exclusive: method.exclusive,
             prefetch_count: self.prefetch,
+            timeout: arguments.consumer_timeout_ms,
             arguments: method.arguments.clone(),
         });
         let subscription = Subscription {

@@ -109,17 +109,10 @@ impl Timeouts {
 }
 
 impl Session {
-    /// How long the deliveries of a consumer may stay without an answer: what the consumer says, or else its queue, or
-    /// else the broker (`rabbit_queue_type:get_consumer_timeout`). `None` is for ever.
+    /// How long the deliveries of a consumer may stay without an answer. `None` is for ever.
     pub(super) fn timeout_of(&self, subscribed: &Subscribed) -> Option<Millis> {
         let (queue, _) = subscribed.queue()?;
-        let timeout = match subscribed.timeout {
-            Some(timeout) => timeout,
-            None => {
-                let of_queue = queue.arguments().consumer_timeout_ms;
-                of_queue.unwrap_or(self.consumer_timeout)
-            }
-        };
+        let timeout = queue.consumer_timeout(subscribed.timeout, self.consumer_timeout);
         (timeout > 0 && !subscribed.no_ack).then_some(timeout)
     }
 }

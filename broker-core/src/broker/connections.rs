@@ -425,6 +425,8 @@ pub struct ConsumerEntry {
     pub exclusive: bool,
     /// Its own prefetch limit, 0 for none.
     pub prefetch_count: u16,
+    /// Milliseconds that it may hold a delivery, if it says so itself; 0 for ever.
+    pub timeout: Option<Millis>,
     /// The arguments of `basic.consume`.
     pub arguments: FieldTable,
 }

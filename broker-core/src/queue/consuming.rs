@@ -18,6 +18,13 @@ pub struct Left {
 }
 
 impl Queue {
+    /// How long a consumer may hold a delivery, in milliseconds: what it says itself (`own`), or else the queue, or else
+    /// the broker (`rabbit_queue_type:get_consumer_timeout`). 0 is for ever.
+    pub fn consumer_timeout(&self, own: Option<Millis>, of_broker: Millis) -> Millis {
+        let of_queue = || self.arguments().consumer_timeout_ms;
+        own.or_else(of_queue).unwrap_or(of_broker)
+    }
+
     /// Starts a consumer, refused (`None`) when there is an exclusive one or this one would be exclusive beside others,
     /// or in a queue that has one at a time anyway. Deliveries start with [`Self::dispatch`], so that the channel can
     /// answer `consume-ok` first.
