@@ -7,7 +7,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use broker_core::{
     permissions::{Operation, Resource},
     policy::{Setting, Source},
-    queue::{Millis, Quantiles, Queue},
+    queue::{Inspection, Millis, Quantiles, Queue},
     statistics::{Column, OF_QUEUE_HISTORY, Percentiles, Range, second},
 };
 use serde_json::{Map, Value, json};
@@ -55,7 +55,7 @@ async fn one(
     let latency = range(&query, "latency")?;
     let vhost = auth.scope.existing()?;
     let queue = vhost.queue(names.get("queue")).ok_or(Error::NoSuchPath)?;
-    let mut object = own_json(&queue, node.now());
+    let mut object = own_json(&queue, &queue.inspect_counts(), node.now());
     if let Some(range) = latency {
         let samples = latency_samples(&queue, range, node.now());
         object.insert("latency_samples".to_owned(), samples);
@@ -65,8 +65,8 @@ async fn one(
     Ok(Json(Value::Object(object)))
 }
 
-/// What RabbitMQ does not tell of a queue.
-pub(crate) fn own_json(queue: &Queue, now: Millis) -> Map<String, Value> {
+/// What RabbitMQ does not tell of a queue, which holds what `inspection` says.
+pub(crate) fn own_json(queue: &Queue, inspection: &Inspection, now: Millis) -> Map<String, Value> {
     let times = queue.times(now);
     let fields = [
         ("paused", json!(queue.is_paused())),
@@ -82,14 +82,13 @@ pub(crate) fn own_json(queue: &Queue, now: Millis) -> Map<String, Value> {
     ];
     let fields = fields.map(|(name, value)| (name.to_owned(), value));
     let mut object: Map<String, Value> = fields.into_iter().collect();
-    put_flow(queue, now, &mut object);
+    put_flow(queue, inspection, now, &mut object);
     object
 }
 
 /// Writes how fast messages come and go, and when the queue is empty if that goes on. What leaves is what comes less what
 /// the queue has grown by, so messages that die or are moved count too.
-fn put_flow(queue: &Queue, now: Millis, object: &mut Map<String, Value>) {
-    let inspection = queue.inspect_counts();
+fn put_flow(queue: &Queue, inspection: &Inspection, now: Millis, object: &mut Map<String, Value>) {
     let rates = queue.statistics.with_history(|history| {
         history.map_or([0.0; OF_QUEUE_HISTORY], |it| it.rates(second(now)))
     });

@@ -119,7 +119,7 @@ impl Item {
             self.put_idle_since(&mut object);
         }
         if self.detail == Detail::Full {
-            object.extend(own_json(queue, node.now()));
+            object.extend(own_json(queue, &inspection, node.now()));
             let consumers = queue_consumers(queue, node);
             object.insert("consumer_details".to_owned(), consumers.into());
             object.insert("deliveries".to_owned(), json!([]));
