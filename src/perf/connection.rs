@@ -28,6 +28,9 @@ const FRAME_MAX: u32 = 131_072;
 /// How long a broker may take to answer a method.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a worker waits for its socket before it looks whether the run is over.
+pub const STOP_POLL: Duration = Duration::from_millis(100);
+
 /// How long a broker may take to answer the last one.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -141,6 +144,14 @@ impl Connection {
         use connection::AMQPMethod::CloseOk;
         while !matches!(self.next_method().await?, AMQPClass::Connection(CloseOk(_))) {}
         Ok(())
+    }
+
+    /// The same as [`Self::step`], but waits for [`STOP_POLL`] at most. Says whether there was anything to do.
+    pub async fn step_soon(&mut self) -> Result<bool, Error> {
+        match tokio::time::timeout(STOP_POLL, self.step()).await {
+            Ok(done) => done.map(|()| true),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Waits until the socket can be read, or written when there is output, and does what it can.

@@ -1,7 +1,6 @@
 //! A consumer: takes deliveries out of large reads in place, and settles them with one write per read.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use amqp_codec::protocol::basic;
 use amqp_codec::{AMQPClass, Frame, FrameKind, Method, encode, parse_content_header, parse_method};
@@ -16,9 +15,6 @@ use crate::error::Error;
 
 /// Bytes of one read.
 const READ_BUFFER: usize = 512 * 1024;
-
-/// How often a consumer without deliveries looks whether the run is over.
-const STOP_POLL: Duration = Duration::from_millis(100);
 
 /// Class and method of basic.deliver, as the first bytes of its payload.
 const DELIVER: &[u8] = &[0, 60, 0, 60];
@@ -76,10 +72,7 @@ pub async fn run(
             counters.delivered.fetch_add(delivered, Relaxed);
         }
         connection.flush()?;
-        // timing out only means that nothing came
-        if let Ok(done) = tokio::time::timeout(STOP_POLL, connection.step()).await {
-            done?;
-        }
+        connection.step_soon().await?;
     }
     connection.close().await;
     Ok(deliveries.latencies)

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::arguments::PerfArgs;
 use super::batch::Messages;
 use super::confirm_window::ConfirmWindow;
-use super::connection::{CHANNEL, Connection, control};
+use super::connection::{CHANNEL, Connection, STOP_POLL, control};
 use super::counters::Counters;
 use super::latency::Latencies;
 use super::pacing::Pacing;
@@ -25,9 +25,6 @@ const IN_FLIGHT_POLL: Duration = Duration::from_micros(500);
 
 /// How long a publisher with a rate sleeps at once, with confirms: the error of their latency.
 const CONFIRM_POLL: Duration = Duration::from_micros(100);
-
-/// The longest wait otherwise: how late a publisher sees the end of the run.
-const STOP_POLL: Duration = Duration::from_millis(100);
 
 /// How long confirms may be awaited after the last publish.
 const LAST_CONFIRMS: Duration = Duration::from_secs(10);
@@ -95,9 +92,7 @@ impl Publisher<'_> {
             let elapsed = Duration::from_nanos(self.counters.now() - start);
             if !self.connection.output.is_empty() || self.window() == 0 {
                 // a broker that blocks publishers must not keep the run from ending
-                if let Ok(done) = timeout(STOP_POLL, self.connection.step()).await {
-                    done?;
-                }
+                self.connection.step_soon().await?;
             } else if self.consumers_room() == 0 {
                 std::thread::sleep(IN_FLIGHT_POLL);
             } else {

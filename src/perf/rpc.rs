@@ -3,11 +3,9 @@
 //! A published message is a request, a delivered one its reply, the latency that of the round trip.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use amqp_codec::protocol::basic;
 use amqp_codec::{AMQPClass, FrameKind, Properties, Publish, encode, parse_content_header};
-use tokio::time::timeout;
 
 use super::arguments::PerfArgs;
 use super::batch::{Messages, stamp_of};
@@ -20,9 +18,6 @@ use crate::error::Error;
 
 /// The queue whose name stands for the connection itself (<https://www.rabbitmq.com/docs/direct-reply-to>).
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-
-/// How often somebody with nothing to do looks whether the run is over.
-const STOP_POLL: Duration = Duration::from_millis(100);
 
 /// Bytes of one read.
 const READ_BUFFER: usize = 64 * 1024;
@@ -57,10 +52,7 @@ pub async fn ask(
         counters.published.fetch_add(requests, Relaxed);
         under_way += requests;
         connection.flush()?;
-        // Timing out only means that nothing came.
-        if let Ok(done) = timeout(STOP_POLL, connection.step()).await {
-            done?;
-        }
+        connection.step_soon().await?;
     }
     connection.close().await;
     Ok(latencies)
@@ -122,9 +114,7 @@ pub async fn answer(
             }
         }
         connection.flush()?;
-        if let Ok(done) = timeout(STOP_POLL, connection.step()).await {
-            done?;
-        }
+        connection.step_soon().await?;
     }
     connection.close().await;
     Latencies::new()

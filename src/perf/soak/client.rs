@@ -1,13 +1,10 @@
 //! A client of a soak: publishes numbered messages, and sees deliveries and confirms one by one.
 
-use std::time::Duration;
-
 use amqp_codec::protocol::{basic, confirm, queue};
 use amqp_codec::{
     AMQPClass, AMQPValue, FieldTable, FrameKind, Method, Properties, Publish, encode,
     parse_content_header, parse_method,
 };
-use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::perf::connection::{CHANNEL, Connection, control, short};
@@ -15,9 +12,6 @@ use crate::perf::target::Target;
 
 /// Bytes of one read.
 const READ_BUFFER: usize = 64 * 1024;
-
-/// How long [`Client::next`] waits: how late somebody sees that the run is over.
-const POLL: Duration = Duration::from_millis(100);
 
 /// What the broker sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,9 +158,8 @@ impl Client {
             if let Some(event) = self.take()? {
                 return Ok(event);
             }
-            match timeout(POLL, self.connection.step()).await {
-                Ok(done) => done?,
-                Err(_) => return Ok(Event::Silence),
+            if !self.connection.step_soon().await? {
+                return Ok(Event::Silence);
             }
         }
     }
