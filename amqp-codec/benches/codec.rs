@@ -58,22 +58,24 @@ fn read(mut bytes: &[u8]) {
     }
 }
 
+fn parse(bencher: Bencher<'_, '_>, bytes: &[u8]) {
+    bencher
+        .counter(ItemsCount::new(1_usize))
+        .bench_local(|| read(black_box(bytes)));
+}
+
 #[divan::bench(args = SIZES)]
 fn parse_publish(bencher: Bencher<'_, '_>, size: usize) {
     let mut bytes = Vec::new();
     write_publish(&mut bytes, &vec![0; size]);
-    bencher
-        .counter(ItemsCount::new(1_usize))
-        .bench_local(|| read(black_box(&bytes)));
+    parse(bencher, &bytes);
 }
 
 #[divan::bench(args = SIZES)]
 fn parse_deliver(bencher: Bencher<'_, '_>, size: usize) {
     let mut bytes = Vec::new();
     write_deliver(&mut bytes, &vec![0; size]);
-    bencher
-        .counter(ItemsCount::new(1_usize))
-        .bench_local(|| read(black_box(&bytes)));
+    parse(bencher, &bytes);
 }
 
 #[divan::bench(args = SIZES)]
@@ -99,9 +101,7 @@ fn encode_with(bencher: Bencher<'_, '_>, size: usize, write: fn(&mut Vec<u8>, &[
 fn parse_ack(bencher: Bencher<'_, '_>) {
     let mut bytes = Vec::new();
     encode::ack(&mut bytes, 1, 4711, false);
-    bencher
-        .counter(ItemsCount::new(1_usize))
-        .bench_local(|| read(black_box(&bytes)));
+    parse(bencher, &bytes);
 }
 
 /// What a rare method costs beside the frequent ones, which are sliced by hand.
@@ -110,7 +110,5 @@ fn parse_qos_by_amq_protocol(bencher: Bencher<'_, '_>) {
     let mut bytes = Vec::new();
     let payload = [&BASIC_CLASS.to_be_bytes()[..], &[0, 10], &[0; 7]].concat();
     encode::frame(&mut bytes, FrameKind::Method, 1, &payload);
-    bencher
-        .counter(ItemsCount::new(1_usize))
-        .bench_local(|| read(black_box(&bytes)));
+    parse(bencher, &bytes);
 }

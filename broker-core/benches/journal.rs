@@ -134,12 +134,7 @@ fn group_commit(bencher: Bencher<'_, '_>) {
 /// A start with a log of messages that all wait.
 #[divan::bench(sample_count = 20)]
 fn replay_100_000(bencher: Bencher<'_, '_>) {
-    let filled = TempDir::new().unwrap();
-    let scene = Scene {
-        store: open(filled.path()),
-        next: AtomicU64::new(1),
-        folder: filled,
-    };
+    let scene = Scene::new();
     for _ in 0..REPLAYED / BATCH {
         let mut batch = scene.batch(BATCH, &[0; 100]);
         batch.retain(|it| matches!(it, Operation::Enqueue { .. }));

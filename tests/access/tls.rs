@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use broker_core::users::NewPassword;
@@ -288,7 +288,7 @@ fn new_certificate_files_are_for_new_connections() {
             Instant::now() < deadline,
             "the certificate is not read again"
         );
-        std::thread::sleep(Duration::from_millis(20));
+        crate::support::pause();
     }
     open.round_trip();
 }

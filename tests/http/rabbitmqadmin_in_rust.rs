@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    broker::Broker,
+    broker::{Broker, pause},
     openapi::Consumer,
     requests::{http, send},
 };
@@ -108,6 +108,7 @@ fn every_command_does_what_it_is_for() {
             break name.to_owned();
         }
         assert!(Instant::now() < deadline, "the connection is not there");
+        pause();
     };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("definitions.json");

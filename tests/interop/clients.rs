@@ -144,7 +144,7 @@ impl Program {
                 None if Instant::now() > deadline => {
                     self.fail(&format!("did not end within {PATIENCE:?}"))
                 }
-                None => thread::sleep(Duration::from_millis(5)),
+                None => crate::support::pause(),
             }
         };
         if !status.success() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    http::{Http, encoded},
+    http::{Http, encoded, started},
     support::{
         AMQPValue, Broker, FieldTable, Peer, durable_queue, operations::consume_from, table,
     },
@@ -55,9 +55,7 @@ fn a_connection_a_channel_and_a_queue_are_seen_within_half_a_second() {
 
 #[test]
 fn a_channel_shows_its_modes_its_limits_and_what_waits_for_an_answer() {
-    let broker = Broker::start();
-    let http = Http::of(&broker);
-    let mut peer = Peer::connect_to(&broker);
+    let (_broker, http, mut peer) = started();
     peer.declare(1, durable_queue("q"));
     peer.fill("q", &["a", "b", "c", "d"]);
     peer.open_channel(2);
@@ -106,9 +104,7 @@ fn timeout(milliseconds: i32) -> FieldTable {
 
 #[test]
 fn a_consumer_shows_how_long_it_may_hold_a_delivery() {
-    let broker = Broker::start();
-    let http = Http::of(&broker);
-    let mut peer = Peer::connect_to(&broker);
+    let (_broker, http, mut peer) = started();
     peer.declare(1, durable_queue("plain"));
     let mut limited = durable_queue("limited");
     limited.arguments = timeout(70_000);
@@ -131,9 +127,7 @@ fn a_consumer_shows_how_long_it_may_hold_a_delivery() {
 
 #[test]
 fn an_operator_closes_a_connection_with_320_and_a_reason() {
-    let broker = Broker::start();
-    let http = Http::of(&broker);
-    let mut peer = Peer::connect_to(&broker);
+    let (broker, http, mut peer) = started();
     let name = http.get("/api/connections")[0]["name"]
         .as_str()
         .unwrap()
@@ -156,9 +150,7 @@ fn an_operator_closes_a_connection_with_320_and_a_reason() {
 
 #[test]
 fn what_a_closed_channel_has_counted_stays_in_the_totals() {
-    let broker = Broker::start();
-    let http = Http::of(&broker);
-    let mut peer = Peer::connect_to(&broker);
+    let (_broker, http, mut peer) = started();
     let queue = peer.fresh_queue(1, "q");
     for _ in 0..3 {
         peer.open_channel(2);

@@ -3,10 +3,7 @@
 
 use serde_json::Value;
 
-use crate::{
-    http::Http,
-    support::{Broker, Peer, durable_queue},
-};
+use crate::{http::started, support::durable_queue};
 
 /// Fields that only Erlang could fill, in any object.
 const ERLANG: [&str; 4] = [
@@ -39,9 +36,7 @@ fn check(object: &Value, rabbitmq: &str, missing: &[&str]) {
 
 #[test]
 fn objects_have_rabbitmqs_fields() {
-    let broker = Broker::start();
-    let http = Http::of(&broker);
-    let mut peer = Peer::connect_to(&broker);
+    let (_broker, http, mut peer) = started();
     peer.declare(1, durable_queue("q"));
     peer.fill("q", &["a"]);
     peer.consume(1, "q", "eater");

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Broker, PATIENCE};
+use crate::support::{Broker, PATIENCE, Peer};
 
 /// `guest:guest`.
 const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
@@ -16,6 +16,14 @@ const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
 /// Sends requests as `guest`.
 #[derive(Debug, Clone, Copy)]
 pub struct Http(SocketAddr);
+
+/// A broker, and clients of both kinds.
+pub fn started() -> (Broker, Http, Peer) {
+    let broker = Broker::start();
+    let peer = Peer::connect_to(&broker);
+    let http = Http::of(&broker);
+    (broker, http, peer)
+}
 
 impl Http {
     /// A client of this broker.

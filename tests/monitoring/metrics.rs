@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    http::Http,
+    http::{Http, started},
     support::{AMQPProperties, AMQPValue, Broker, Peer, durable_queue, queue, table},
 };
 
@@ -35,9 +35,7 @@ fn value(page: &str, sample: &str) -> Option<f64> {
 }
 
 fn busy() -> (Broker, Http, Peer) {
-    let broker = Broker::start();
-    let http = Http::of(&broker);
-    let mut peer = Peer::connect_to(&broker);
+    let (broker, http, mut peer) = started();
     peer.declare(1, durable_queue("q"));
     peer.declare(1, durable_queue("a \"quoted\" one"));
     peer.fill("q", &["a", "b", "c"]);
@@ -170,9 +168,7 @@ fn promtool_has_no_complaint() {
 
 #[test]
 fn dead_letters_that_go_nowhere_are_counted_also_when_their_queue_is_gone() {
-    let broker = Broker::start();
-    let http = Http::of(&broker);
-    let mut peer = Peer::connect_to(&broker);
+    let (_broker, http, mut peer) = started();
     let exchange = AMQPValue::LongString("missing".into());
     peer.declare(
         1,

@@ -5,16 +5,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::{
-    http::Http,
-    support::{AMQPProperties, Broker, Peer, durable_queue},
+    http::{Http, started},
+    support::{AMQPProperties, durable_queue},
 };
-
-fn started() -> (Broker, Http, Peer) {
-    let broker = Broker::start();
-    let peer = Peer::connect_to(&broker);
-    let http = Http::of(&broker);
-    (broker, http, peer)
-}
 
 fn bodies(messages: &Value) -> Vec<&str> {
     let messages = messages.as_array().unwrap();

@@ -3,15 +3,13 @@
 use serde_json::Value;
 
 use crate::{
-    http::Http,
+    http::{Http, started},
     support::{AMQPProperties, Broker, Peer, durable_queue},
 };
 
 #[test]
 fn what_goes_through_is_counted_with_a_rate_that_ends() {
-    let broker = Broker::start();
-    let http = Http::of(&broker);
-    let mut peer = Peer::connect_to(&broker);
+    let (_broker, http, mut peer) = started();
     peer.declare(1, durable_queue("q"));
     peer.bind(1, "q", "amq.direct", "k");
     for _ in 0..10 {
@@ -43,9 +41,7 @@ fn what_goes_through_is_counted_with_a_rate_that_ends() {
 
 #[test]
 fn samples_are_as_many_as_were_asked_for_latest_first() {
-    let broker = Broker::start();
-    let http = Http::of(&broker);
-    let mut peer = Peer::connect_to(&broker);
+    let (_broker, http, mut peer) = started();
     peer.declare(1, durable_queue("q"));
     peer.fill("q", &["a", "b"]);
     let path =

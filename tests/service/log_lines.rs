@@ -19,6 +19,20 @@ fn scene() -> Broker {
     broker
 }
 
+/// A client that comes with a wrong password, and the name of its connection.
+fn refused_login(broker: &Broker) -> String {
+    let mut peer = Peer::tcp_to(broker.amqp_address());
+    let name = format!("{} -> {}", peer.local_address(), broker.amqp_address());
+    peer.greet();
+    let wrong = Login {
+        response: plain("guest", "wrong"),
+        ..Login::default()
+    };
+    peer.send(0, wrong.start_ok());
+    peer.expect_close_with_code(403);
+    name
+}
+
 /// A connection whose client calls it `orders`, and RabbitMQ's name for it.
 fn named(broker: &Broker) -> (Peer, String) {
     let login = Login::default();
@@ -75,15 +89,7 @@ fn a_line_about_a_channel_has_its_number_and_its_connection_in_spans() {
 #[test]
 fn lines_about_a_connection_have_its_name_in_a_span_from_its_first_byte_to_its_last() {
     let broker = scene();
-    let mut stranger = Peer::tcp_to(broker.amqp_address());
-    let refused = format!("{} -> {}", stranger.local_address(), broker.amqp_address());
-    stranger.greet();
-    let wrong = Login {
-        response: plain("guest", "wrong"),
-        ..Login::default()
-    };
-    stranger.send(0, wrong.start_ok());
-    stranger.expect_close_with_code(403);
+    let refused = refused_login(&broker);
     let (mut failing, failed) = named(&broker);
     failing.send(3, missing_queue());
     failing.expect_close_with_code(504);
@@ -132,14 +138,7 @@ fn a_refused_login_or_vhost_and_a_stop_are_one_line_each_however_many_connection
     };
     Http::guest(&broker).done("PUT", "/api/vhosts/closed", None);
     Http::guest(&broker).done("DELETE", "/api/permissions/closed/guest", None);
-    let wrong = Login {
-        response: plain("guest", "wrong"),
-        ..Login::default()
-    };
-    let mut stranger = Peer::tcp_to(broker.amqp_address());
-    stranger.greet();
-    stranger.send(0, wrong.start_ok());
-    stranger.expect_close_with_code(403);
+    refused_login(&broker);
     let mut outside = Peer::tcp_to(broker.amqp_address());
     outside.greet();
     outside.send(0, open("closed").start_ok());

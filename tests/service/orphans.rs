@@ -3,11 +3,10 @@
 use std::{
     fs,
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, pause};
 
 /// What is killed when the test ends.
 struct Running(Child);
@@ -44,7 +43,7 @@ fn await_children(process: u32, number: usize) -> Vec<u32> {
             return found;
         }
         assert!(Instant::now() < deadline, "{found:?}");
-        thread::sleep(Duration::from_millis(5));
+        pause();
     }
 }
 
