@@ -66,6 +66,9 @@ fn reported(report: &Report, verb: &str) -> String {
     for finding in &report.findings {
         let _ = writeln!(text, "{verb}: {finding}");
     }
+    for finding in &report.garbage {
+        let _ = writeln!(text, "harmless: {finding}");
+    }
     if let Some(log) = &report.log {
         let how = if log.clean {
             "closed properly"
@@ -95,6 +98,13 @@ fn reported(report: &Report, verb: &str) -> String {
         0 => writeln!(text, "the journal is whole"),
         count => writeln!(text, "{count} places were {verb}"),
     };
+    if !report.garbage.is_empty() {
+        let count = report.garbage.len();
+        let _ = writeln!(
+            text,
+            "{count} places are damaged that nobody needs any more: nothing is lost by that, but look after the disk"
+        );
+    }
     text
 }
 

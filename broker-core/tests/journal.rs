@@ -19,6 +19,8 @@ mod log_faults;
 mod log_repair;
 #[path = "journal/log_support.rs"]
 mod log_support;
+#[path = "journal/store_damage.rs"]
+mod store_damage;
 #[path = "journal/store_faults.rs"]
 mod store_faults;
 #[path = "journal/store_script.rs"]

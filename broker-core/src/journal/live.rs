@@ -89,6 +89,22 @@ impl Live {
         }
     }
 
+    /// Whether some position from `from` to `to`, which lie within the run, is alive.
+    pub(super) fn any(&self, from: Position, to: Position) -> bool {
+        let Self::Bits { origin, words } = self else {
+            return from <= to;
+        };
+        let end = *origin + words.len() as u64 * BITS;
+        let (from, to) = (from.max(*origin), to.min(end.saturating_sub(1)));
+        let mut found = false;
+        if from <= to && !words.is_empty() {
+            for_words(*origin, from, to, |index, mask| {
+                found |= words.get(index).is_some_and(|word| *word & mask != 0);
+            });
+        }
+        found
+    }
+
     /// The lowest live position, if there are bits.
     pub(super) fn first(&self) -> Option<Position> {
         let Self::Bits { origin, words } = self else {
@@ -167,6 +183,7 @@ mod tests {
                     set.retain(|p| !(from..=to).contains(p));
                     prop_assert_eq!(live.clear(from, to) as usize, before - set.len());
                 }
+                prop_assert_eq!(live.any(from, to), set.range(from..=to).next().is_some());
                 prop_assert_eq!(live.first(), set.first().copied());
                 prop_assert_eq!(live.last(), set.last().copied());
                 for position in 0..600 {

@@ -30,7 +30,10 @@ mod trouble;
 #[doc(hidden)]
 pub use self::file_log::exercise as exercise_reader;
 use self::shared::Shared;
-pub use self::{file_log::FileLog, store::JournalStore};
+pub use self::{
+    file_log::{FileLog, Survey},
+    store::JournalStore,
+};
 
 #[cfg(test)]
 mod tests;

@@ -3,18 +3,29 @@
 use std::{fs, path::Path};
 
 use broker_core::journal::{
-    FileLog, exercise_reader,
+    FileLog, Survey, exercise_reader,
     log::{Damage, Log, LogPosition},
 };
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::log_damage::{HEADER, Written, path, written};
-use crate::log_support::{disk, open, reread, small_files};
+use crate::log_support::{batches, disk, open, reread, small_files};
 
 fn repair(folder: &Path) -> Vec<Damage> {
     let log = FileLog::open(disk(), folder, small_files()).unwrap();
     log.repair(0).unwrap()
+}
+
+/// All batches that are whole, and what is damaged; changes nothing.
+fn survey(folder: &Path) -> (Vec<u64>, Survey) {
+    let log = FileLog::open(disk(), folder, small_files()).unwrap();
+    let mut found = Vec::new();
+    let survey = log.survey(0, &mut |_, items| {
+        found.extend(batches(items));
+        Ok(())
+    });
+    (found, survey.unwrap())
 }
 
 /// Changes a byte in the header or the items of some groups.
@@ -31,12 +42,16 @@ fn damage(log: &Written, groups: &[usize], within: u64) {
 /// Repairs, expects exactly these batches to be lost, and goes on with the log.
 fn check(log: &Written, lost: &[u64]) -> Vec<Damage> {
     let folder = log.folder.path();
+    let (whole, surveyed) = survey(folder);
     let found = repair(folder);
+    assert_eq!(surveyed.damage, found);
+    assert_eq!(surveyed.garbage, []);
     let kept: Vec<_> = (0..log.groups.len() as u64)
         .filter(|number| !lost.contains(number))
         .collect();
     let opened = open(&disk(), folder, &small_files(), 0).unwrap();
     assert_eq!(opened.found, kept, "without {lost:?}");
+    assert_eq!(whole, kept, "without {lost:?}");
     assert!(opened.replayed.clean);
     opened.start().unwrap();
     assert!(opened.commit(100, 10));

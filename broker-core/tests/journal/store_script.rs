@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{faulty_disk::FaultyDisk, store_told::Told};
 
 /// Small files: a few batches fill one.
-const FILE_SIZE: u64 = 4096;
+pub const FILE_SIZE: u64 = 4096;
 /// When the message with number 0 entered.
 const ENTERED: u64 = 1_700_000_000_000;
 /// Sizes of bodies: in the blocks, shared in the log, and shared in segments too.
@@ -116,9 +116,11 @@ impl Script {
         let log = FileLog::open(Arc::clone(&files), &self.directory(), options()).unwrap();
         let report = check::verify(&*files, &self.directory(), &log).unwrap();
         assert!(report.findings.is_empty(), "after {after}: {report:?}");
+        assert!(report.garbage.is_empty(), "after {after}: {report:?}");
     }
 
-    fn directory(&self) -> PathBuf {
+    /// Where the journal is.
+    pub fn directory(&self) -> PathBuf {
         self.folder.path().join("journal")
     }
 
@@ -452,7 +454,7 @@ fn memory() -> PathBuf {
     }
 }
 
-fn options() -> LogOptions {
+pub fn options() -> LogOptions {
     LogOptions {
         file_size: FILE_SIZE,
         spare: 2,
@@ -461,7 +463,7 @@ fn options() -> LogOptions {
 }
 
 /// All of a queue, read in pieces.
-fn read(store: &JournalStore, queue: QueueId) -> Result<Vec<StoredMessage>, Error> {
+pub fn read(store: &JournalStore, queue: QueueId) -> Result<Vec<StoredMessage>, Error> {
     let mut found: Vec<StoredMessage> = Vec::new();
     let mut from = 0;
     loop {

@@ -64,6 +64,14 @@ impl Chain {
         self.closing = header.kind == Kind::Closing;
     }
 
+    /// Lets `header` be the next one, whatever is missing in front of it.
+    pub(super) fn go_on_at(&mut self, header: &Header) {
+        self.log = Some(header.log);
+        self.next = Some(header.sequence);
+        self.epoch = header.epoch;
+        self.index = header.index;
+    }
+
     /// Whether a group of this log was begun where `header` is what is left of it.
     pub(super) fn was_begun(&self, header: &Header, magic: bool, file: u64) -> bool {
         let signs = [

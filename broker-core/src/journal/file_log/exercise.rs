@@ -46,6 +46,8 @@ pub fn exercise(data: &[u8]) {
             .insert(name, Arc::new(MemoryFile(Mutex::new(part.to_vec()))));
     }
     let (found, damaged) = read(&disk);
+    let (whole, missing) = look_through(&disk);
+    assert_eq!(damaged, missing > 0, "a survey finds what a replay finds");
     if damaged {
         let repaired = open(&disk).repair(0).is_ok();
         let (saved, damaged) = read(&disk);
@@ -54,6 +56,9 @@ pub fn exercise(data: &[u8]) {
         if !repaired {
             return;
         }
+        assert_eq!(whole, saved, "what a survey reads is what a repair saves");
+    } else {
+        assert_eq!(whole, found, "a survey reads what a replay reads");
     }
     write_on(&disk);
 }
@@ -67,6 +72,19 @@ fn read(disk: &MemoryDisk) -> (Vec<Vec<u8>>, bool) {
         Ok(())
     });
     (found, replayed.is_err())
+}
+
+/// All groups that are whole, and at how many places some are missing.
+#[allow(clippy::expect_used)]
+fn look_through(disk: &MemoryDisk) -> (Vec<Vec<u8>>, usize) {
+    let mut found = Vec::new();
+    let survey = open(disk).survey(0, &mut |at, items| {
+        check(disk, at, items);
+        found.push(items.to_vec());
+        Ok(())
+    });
+    let survey = survey.expect("files in memory can be read");
+    (found, survey.damage.len())
 }
 
 /// The group that these items are said to be in must be whole.

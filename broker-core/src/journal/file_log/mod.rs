@@ -3,7 +3,7 @@
 //! One thread writes. What gathered while it was busy becomes one group: a header with checksums and all the items,
 //! written with one call and synced with another. The pieces: what a group looks like ([`group`]), the files and how they
 //! are used again ([`files`]), the thread's work ([`writer`]), reading it all back at start ([`reader`], [`replay`]), how
-//! groups follow each other and what it means when they do not ([`chain`], [`ending`]), and repair ([`repair`]).
+//! groups follow each other and what it means when they do not ([`chain`], [`ending`]), and repair ([`repair`], [`survey`]).
 
 mod chain;
 mod ending;
@@ -13,6 +13,7 @@ mod group;
 mod reader;
 mod repair;
 mod replay;
+mod survey;
 mod writer;
 
 use std::{
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 
 #[doc(hidden)]
 pub use self::exercise::exercise;
+pub use self::survey::Survey;
 use self::{chain::End, files::Files, writer::Writer};
 use super::{
     file_system::FileSystem,
@@ -89,6 +91,15 @@ impl FileLog {
             Phase::Opened => repair::repair(&self.files, from_file),
             Phase::Replayed(_) | Phase::Started => Err(misused("the log was replayed before")),
         }
+    }
+
+    /// Reads every file that is there and changes nothing: the log from `from_file` on, whose groups go to `each` as in a
+    /// [`replay`](Log::replay), those that are whole; and what is not needed any more.
+    ///
+    /// # Errors
+    /// The files cannot be read, or `each` failed.
+    pub fn survey(&self, from_file: u64, each: &mut EachGroup<'_>) -> Result<Survey, Error> {
+        survey::survey(&self.files, from_file, each)
     }
 }
 

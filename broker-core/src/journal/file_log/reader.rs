@@ -110,6 +110,9 @@ impl Reader {
     fn search_magic(&mut self, mut offset: u64) -> io::Result<Option<u64>> {
         loop {
             let left = self.length.saturating_sub(offset);
+            if left < HEADER as u64 {
+                return Ok(None);
+            }
             let held = self.held().saturating_sub(offset);
             let count = if offset >= self.start && held >= HEADER as u64 {
                 held

@@ -57,7 +57,7 @@ impl<'a> Patch<'a> {
             offset: 0,
         };
         if numbers.contains(&first) {
-            let (mut reader, at) = walk.walk(first, &mut |_, _| Ok(()))?;
+            let (mut reader, at) = walk.walk(lost, &mut |_, _| Ok(()))?;
             let ending = walk.look_behind(&mut reader, at)?;
             if !ending.damaged {
                 return Ok(None);
@@ -108,25 +108,12 @@ impl<'a> Patch<'a> {
         LogPosition { file, offset }
     }
 
-    /// The first group behind the damage, and where it is.
+    /// The first group behind the damage, and where it is in its file.
     fn next(&self) -> Result<Option<(u64, Header)>, Error> {
-        for file in self.numbers.range(self.lost.file..).copied() {
-            let walk = Walk::new(self.files, self.numbers);
-            let mut reader = walk.open(file, Vec::new())?;
-            let read = |error| self.files.failed("read", file, &error);
-            // In front of it there must be room for the header of a gap.
-            let mut offset = match file == self.lost.file {
-                true => self.lost.offset + HEADER as u64,
-                false => 0,
-            };
-            while let Some((place, header)) = reader.search(offset).map_err(read)? {
-                if self.chain.comes_later(&header, file) {
-                    return Ok(Some((place, header)));
-                }
-                offset = place + 1;
-            }
-        }
-        Ok(None)
+        let mut walk = Walk::new(self.files, self.numbers);
+        walk.chain = self.chain;
+        let next = walk.next_behind(self.lost)?;
+        Ok(next.map(|(at, header)| (at.offset, header)))
     }
 
     /// Writes a gap over `bytes` bytes.

@@ -9,7 +9,7 @@ use std::{
 use super::{
     chain::{Chain, End},
     files::Files,
-    group::{HEADER, Kind},
+    group::{HEADER, Header, Kind},
     reader::Reader,
 };
 use crate::{
@@ -43,7 +43,11 @@ pub(super) fn replay(
         ));
     }
     let mut walk = Walk::new(files, &numbers);
-    let (mut reader, at) = walk.walk(first, each)?;
+    let start = LogPosition {
+        file: first,
+        offset: 0,
+    };
+    let (mut reader, at) = walk.walk(start, each)?;
     let ending = walk.look_behind(&mut reader, at)?;
     if ending.damaged {
         return Err(walk.damage(&ending));
@@ -64,7 +68,8 @@ pub(super) struct Walk<'a> {
     pub numbers: &'a BTreeSet<u64>,
     /// What the groups so far lead to.
     pub chain: Chain,
-    replayed: Replayed,
+    /// How many groups there were.
+    pub replayed: Replayed,
     progress: Progress,
 }
 
@@ -82,13 +87,16 @@ impl<'a> Walk<'a> {
     /// Goes on from file to file as long as they continue each other; gives the last and where its groups end.
     pub(super) fn walk(
         &mut self,
-        first: u64,
+        from: LogPosition,
         each: &mut EachGroup<'_>,
     ) -> Result<(Reader, LogPosition), Error> {
-        let mut file = first;
+        let LogPosition {
+            mut file,
+            mut offset,
+        } = from;
         let mut reader = self.open(file, Vec::new())?;
         loop {
-            let offset = self.file(&mut reader, file, each)?;
+            offset = self.file(&mut reader, file, offset, each)?;
             let at = LogPosition { file, offset };
             // Without a group in the first file nobody knows which group the next one should begin with.
             if self.chain.next.is_none() || !self.numbers.contains(&(file + 1)) {
@@ -98,7 +106,7 @@ impl<'a> Walk<'a> {
             if !self.begins(&mut next, file + 1)? {
                 return Ok((reader, at));
             }
-            (reader, file) = (next, file + 1);
+            (reader, file, offset) = (next, file + 1, 0);
             self.chain.index = 0;
         }
     }
@@ -112,15 +120,15 @@ impl<'a> Walk<'a> {
             .map_err(|error| self.files.failed("read", number, &error))
     }
 
-    /// Gives the groups of one file to `each`, and the offset behind them.
+    /// Gives the groups of one file from `offset` to `each`, and the offset behind them.
     fn file(
         &mut self,
         reader: &mut Reader,
         file: u64,
+        mut offset: u64,
         each: &mut EachGroup<'_>,
     ) -> Result<u64, Error> {
         let read = |error: io::Error| self.files.failed("read", file, &error);
-        let mut offset = 0;
         loop {
             let header = reader.header(offset).map_err(read)?;
             let Some(header) = header.filter(|header| self.chain.continues(header, file)) else {
@@ -142,6 +150,30 @@ impl<'a> Walk<'a> {
             }
             offset += header.size();
         }
+    }
+
+    /// The first group behind what is missing at `lost`, and where it is.
+    pub(super) fn next_behind(
+        &self,
+        lost: LogPosition,
+    ) -> Result<Option<(LogPosition, Header)>, Error> {
+        for file in self.numbers.range(lost.file..).copied() {
+            let mut reader = self.open(file, Vec::new())?;
+            let read = |error| self.files.failed("read", file, &error);
+            // In front of it there must be room for the header of a gap.
+            let mut offset = match file == lost.file {
+                true => lost.offset + HEADER as u64,
+                false => 0,
+            };
+            while let Some((place, header)) = reader.search(offset).map_err(read)? {
+                if self.chain.comes_later(&header, file) {
+                    let offset = place;
+                    return Ok(Some((LogPosition { file, offset }, header)));
+                }
+                offset = place + 1;
+            }
+        }
+        Ok(None)
     }
 
     fn begins(&self, reader: &mut Reader, file: u64) -> Result<bool, Error> {
