@@ -14,7 +14,10 @@ use std::{
     sync::{Arc, MutexGuard, PoisonError},
 };
 
-use broker_core::journal::file_system::{Disk, File, FileSystem};
+use broker_core::{
+    journal::file_system::{Disk, File, FileSystem},
+    store::Ticket,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// A disk writes this many bytes whole or not at all.
@@ -50,7 +53,16 @@ struct State {
     files: HashMap<u64, Unsynced>,
     names: Vec<Change>,
     hidden: u64,
+    /// What to ask whenever the log is synced.
+    watched: Option<Watched>,
+    /// The file of the log that was written to last.
+    log: String,
+    /// What the answer was at the last sync of that file.
+    synced: Ticket,
 }
+
+/// Says what is complete.
+type Watched = Arc<dyn Fn() -> Ticket + Send + Sync>;
 
 /// What a file had when it was last synced, where it was changed since.
 struct Unsynced {
@@ -87,6 +99,9 @@ impl FaultyDisk {
             files: HashMap::new(),
             names: Vec::new(),
             hidden: 0,
+            watched: None,
+            log: String::new(),
+            synced: Ticket::NONE,
         };
         Self {
             state: Arc::new(std::sync::Mutex::new(state)),
@@ -96,6 +111,18 @@ impl FaultyDisk {
     /// Lets operation number `operation`, counted from 0 and from the beginning, go wrong.
     pub fn set_fault(&self, operation: usize, fault: Fault) {
         self.lock().fault = Some((operation, fault));
+    }
+
+    /// Notes what `complete` says whenever the file of the log is synced that was written to last.
+    pub fn watch_log(&self, complete: Watched) {
+        let mut state = self.lock();
+        state.watched = Some(complete);
+        state.synced = Ticket::NONE;
+    }
+
+    /// What was complete when the log was last synced.
+    pub fn synced(&self) -> Ticket {
+        self.lock().synced
     }
 
     /// How many operations there were.
@@ -340,6 +367,9 @@ impl File for FaultyFile {
             return Err(error);
         }
         state.touch(&self.file, offset, offset + bytes.len() as u64)?;
+        if self.name.starts_with("log-") {
+            state.log.clone_from(&self.name);
+        }
         self.file.write_all_at(&bytes, offset)
     }
 
@@ -347,6 +377,11 @@ impl File for FaultyFile {
         let mut state = self.disk.lock();
         state.check(format!("sync {}", self.name))?;
         state.files.remove(&self.file.metadata()?.ino());
+        if state.log == self.name
+            && let Some(complete) = &state.watched
+        {
+            state.synced = complete();
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use broker_core::{
     Error,
     journal::{FileLog, JournalStore, check, file_system::FileSystem, log::LogOptions},
     message::Message,
-    store::{MessageStore, Operation, QueueId, StoredMessage, Ticket},
+    store::{Durability, MessageStore, Operation, QueueId, StoredMessage, Ticket},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
@@ -66,8 +66,11 @@ pub struct Script {
     states: Vec<Contents>,
     /// The ticket of each batch since the last start.
     tickets: Vec<Ticket>,
-    /// This many of the states must not be lost.
+    /// This many of the states must not be lost by the end of a process.
     promised: usize,
+    /// This many must not be lost by a power cut.
+    synced: usize,
+    durability: Durability,
     /// The next message, and the next queue.
     next_message: u64,
     next_queue: u64,
@@ -81,7 +84,13 @@ pub struct Script {
 
 impl Script {
     pub fn new(seed: u64) -> Self {
+        Self::with(Durability::Sync, seed)
+    }
+
+    pub fn with(durability: Durability, seed: u64) -> Self {
         Self {
+            durability,
+            synced: 0,
             disk: FaultyDisk::new(seed),
             folder: TempDir::new_in(memory()).unwrap(),
             random: StdRng::seed_from_u64(7),
@@ -113,10 +122,23 @@ impl Script {
         store.close();
         drop(store);
         let files: Arc<dyn FileSystem> = Arc::new(self.disk.clone());
-        let log = FileLog::open(Arc::clone(&files), &self.directory(), options()).unwrap();
+        let log = FileLog::open(Arc::clone(&files), &self.directory(), self.options()).unwrap();
         let report = check::verify(&*files, &self.directory(), &log).unwrap();
         assert!(report.findings.is_empty(), "after {after}: {report:?}");
         assert!(report.garbage.is_empty(), "after {after}: {report:?}");
+    }
+
+    fn options(&self) -> LogOptions {
+        LogOptions {
+            durability: self.durability,
+            ..options()
+        }
+    }
+
+    /// The machine loses power: what completed without being synced may be gone.
+    pub fn power_cut(&mut self) {
+        self.promised = self.synced;
+        self.disk.power_cut();
     }
 
     /// Where the journal is.
@@ -130,7 +152,9 @@ impl Script {
         let directory = self.directory();
         let told = Arc::new(Told::default());
         let hook = Arc::clone(&told);
-        let log = FileLog::open(Arc::clone(&files), &directory, options())?;
+        let watched = Arc::clone(&told);
+        (self.disk).watch_log(Arc::new(move || watched.ticket()));
+        let log = FileLog::open(Arc::clone(&files), &directory, self.options())?;
         let store = JournalStore::open(
             files,
             &directory,
@@ -160,7 +184,8 @@ impl Script {
         }
         self.states = vec![state];
         self.tickets.clear();
-        self.promised = 0;
+        // A start syncs what it found.
+        (self.promised, self.synced) = (0, 0);
         self.check_flags(store)
     }
 
@@ -262,13 +287,20 @@ impl Script {
             return Ending::FailedAtClose;
         }
         self.promised = self.states.len() - 1;
+        self.synced = self.promised;
         Ending::Done
     }
 
     /// What completed may not be lost any more.
     fn note_promises(&mut self, store: &JournalStore, told: &Told) {
         let durable = store.durable().max(told.ticket());
-        self.promised = self.tickets.partition_point(|ticket| *ticket <= durable);
+        let states = |last| self.tickets.partition_point(|ticket| *ticket <= last);
+        self.promised = states(durable);
+        self.synced = match self.durability {
+            Durability::Sync => self.promised,
+            Durability::Interval(_) => states(self.disk.synced()),
+            Durability::None => 0,
+        };
     }
 
     /// Appends a batch, and sometimes waits for it. False if the journal failed.

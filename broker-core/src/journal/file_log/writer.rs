@@ -178,14 +178,24 @@ impl Writer {
         }
     }
 
+    /// Makes everything written so far survive a power cut.
     fn sync_active(&mut self) -> Result<(), Error> {
+        // Where files are left without a sync, one of them may have to be synced though nothing stands in this one yet.
+        let left = self.durability == Durability::None && self.synced + 1 < self.sequence;
         if let Some(active) = &mut self.active
-            && active.dirty
+            && (active.dirty || left)
         {
             let started = Instant::now();
-            let synced = active.file.sync();
+            let synced = match self.durability {
+                // Files were left without a sync, and a group that is not synced must never look as if it were.
+                Durability::None => self.files.sync(),
+                Durability::Sync | Durability::Interval(_) => {
+                    let synced = active.file.sync();
+                    synced.map_err(|error| self.files.failed("sync", active.number, &error))
+                }
+            };
             self.files.work.synced(started.elapsed());
-            synced.map_err(|error| self.files.failed("sync", active.number, &error))?;
+            synced?;
             active.dirty = false;
         }
         self.synced = self.sequence - 1;
