@@ -98,7 +98,7 @@ const DISK: [Field; 2] = columns!["disk_reads": DiskReads, "disk_writes": DiskWr
 const LENGTHS: [Field; 3] = columns![
     "messages_ready": Ready,
     "messages_unacknowledged": Unacknowledged,
-    "messages": Ready Unacknowledged,
+    "messages": Ready Unacknowledged Delayed,
 ];
 
 const OCTETS: [Field; 2] = columns!["send_oct": SentOctets, "recv_oct": ReceivedOctets];

@@ -18,6 +18,7 @@ mod consume;
 mod consumer_timeout;
 mod copies;
 mod dead_letter;
+mod delayed_retry;
 mod delivery_limit;
 mod direct_reply_to;
 mod durability;

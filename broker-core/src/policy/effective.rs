@@ -12,7 +12,8 @@ use super::{Matched, merge};
 use crate::{
     arguments::{AMQPValue, FieldTable, Term, integer, lookup, text},
     queue::arguments::{
-        DEFAULT_DELIVERY_LIMIT, DeadLetterStrategy, Overflow, QueueArguments, QueueType,
+        DEFAULT_DELIVERY_LIMIT, DeadLetterStrategy, DelayedRetryType, Overflow, QueueArguments,
+        QueueType,
     },
 };
 
@@ -195,6 +196,12 @@ impl QueueArguments {
             }
             "delivery-limit" => self.delivery_limit = value.as_i64(),
             "consumer-timeout" => self.consumer_timeout_ms = value.as_u64(),
+            "delayed-retry-type" => {
+                let retry_type = value.as_str().unwrap_or_default();
+                self.delayed_retry_type = DelayedRetryType::named(retry_type);
+            }
+            "delayed-retry-min" => self.delayed_retry_min_ms = value.as_u64(),
+            "delayed-retry-max" => self.delayed_retry_max_ms = value.as_u64(),
             _ => {}
         }
     }

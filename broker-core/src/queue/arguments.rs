@@ -5,9 +5,11 @@
 //! argument is described at <https://www.rabbitmq.com/docs/queues#optional-arguments>.
 
 mod check;
+mod delayed_retry;
 
 use std::sync::Arc;
 
+pub use self::delayed_retry::{DelayedRetry, DelayedRetryType};
 pub use crate::arguments::{assert_arguments_equivalent, inequivalent_attribute, type_name};
 use crate::{
     Error,
@@ -137,6 +139,13 @@ pub struct QueueArguments {
     pub delivery_limit: Option<i64>,
     /// `x-consumer-timeout`: milliseconds that a consumer may hold a message unacknowledged; 0 for any time.
     pub consumer_timeout_ms: Option<u64>,
+    /// `x-delayed-retry-type`: what of that which comes back waits before it is delivered again; quorum queues only.
+    pub delayed_retry_type: DelayedRetryType,
+    /// `x-delayed-retry-min`: milliseconds that a message waits that has failed once; after more failures so many times as
+    /// long. Nothing waits without it.
+    pub delayed_retry_min_ms: Option<u64>,
+    /// `x-delayed-retry-max`: the most milliseconds that it waits; the least when it is not given.
+    pub delayed_retry_max_ms: Option<u64>,
 }
 
 impl QueueArguments {
@@ -170,6 +179,25 @@ impl QueueArguments {
             ),
             delivery_limit: lookup(table, "x-delivery-limit").and_then(integer),
             consumer_timeout_ms: unsigned("x-consumer-timeout"),
+            delayed_retry_type: DelayedRetryType::named(word("x-delayed-retry-type")),
+            delayed_retry_min_ms: unsigned("x-delayed-retry-min"),
+            delayed_retry_max_ms: unsigned("x-delayed-retry-max"),
+        })
+    }
+
+    /// For how long what comes back waits, if anything does (`rabbit_quorum_queue:get_delayed_retry_config`).
+    pub fn delayed_retry(&self) -> Option<DelayedRetry> {
+        if self.queue_type != QueueType::Quorum
+            || self.delayed_retry_type == DelayedRetryType::Disabled
+        {
+            return None;
+        }
+        let min_ms = self.delayed_retry_min_ms.filter(|min| *min > 0)?;
+        let max_ms = self.delayed_retry_max_ms.filter(|max| *max > 0);
+        Some(DelayedRetry {
+            retry_type: self.delayed_retry_type,
+            min_ms,
+            max_ms: max_ms.unwrap_or(min_ms),
         })
     }
 

@@ -46,12 +46,16 @@ impl Queue {
         let arguments = effective::queue_arguments(declared, table, &matched);
         let same = configuration.arguments == arguments;
         let (limits, expires) = (Limits::new(&arguments), arguments.expires_ms);
+        let retry = arguments.delayed_retry();
         *configuration = Configuration { matched, arguments };
         drop(configuration);
         if !same {
             self.idle.set_limit(expires);
             self.idle.end();
-            self.state.lock().set_limits(limits);
+            let mut state = self.state.lock();
+            state.set_limits(limits);
+            state.set_delayed_retry(retry);
+            drop(state);
             self.schedule(0);
         }
     }

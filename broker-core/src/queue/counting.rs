@@ -66,6 +66,7 @@ impl Queue {
         counts.set(Column::Ready, state.ready_count() as u64);
         let unacknowledged = state.unacknowledged_count() as u64;
         counts.set(Column::Unacknowledged, unacknowledged);
+        counts.set(Column::Delayed, state.delayed_length().0 as u64);
         counts
     }
 }

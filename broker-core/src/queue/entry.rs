@@ -1,6 +1,6 @@
 //! A message's place in one queue, and what the queue remembers about it there.
 
-use super::delivery_counts::DeliveryCounts;
+use super::delivery_counts::{DeliveryCounts, Requeued};
 use crate::{
     message::Message,
     store::{Operation, Position, QueueId},
@@ -47,6 +47,12 @@ impl Entry {
             redelivered: false,
             lane: 0,
         }
+    }
+
+    /// Flags and counts it as one that comes back from a client that has seen it.
+    pub fn come_back(&mut self, requeued: Requeued) {
+        self.redelivered = true;
+        self.counts.add(requeued);
     }
 
     /// The operation that takes it out of the store, if it is there. `queue` is its queue's own id.

@@ -198,7 +198,7 @@ impl Lane {
         Found::Here(entry)
     }
 
-    fn take_resident(&mut self, position: Position, hint: &mut Hint) -> Option<Entry> {
+    pub(super) fn take_resident(&mut self, position: Position, hint: &mut Hint) -> Option<Entry> {
         let Some(pages) = &mut self.pages else {
             let entry = self.ready.remove_near(position, hint)?;
             self.ready_bytes -= entry.message.body().len();
@@ -379,17 +379,21 @@ impl QueueState {
         }
     }
 
-    /// When the next message expires, or has to be looked at because it lies on disk. If there are very many of them, that
-    /// is a little later for those that nobody could get: then they go together.
+    /// When the next message expires, or has to be looked at because it lies on disk, or has waited for its next try. If
+    /// there are very many that expire, that is a little later for those that nobody could get: then they go together.
     pub fn next_expiry(&self) -> Option<Millis> {
+        let delayed = self.next_delayed();
         if !self.limits.has_ttl() && !self.expires {
-            return None;
+            return delayed;
         }
-        let next = self.lanes.next_expiry(&self.limits)?;
-        match self.lanes.expire_together() {
-            true => Some(next.checked_next_multiple_of(BATCH).unwrap_or(next)),
-            false => Some(next),
-        }
+        let Some(next) = self.lanes.next_expiry(&self.limits) else {
+            return delayed;
+        };
+        let next = match self.lanes.expire_together() {
+            true => next.checked_next_multiple_of(BATCH).unwrap_or(next),
+            false => next,
+        };
+        Some(delayed.map_or(next, |delayed| next.min(delayed)))
     }
 
     /// Notes what has entered and was not delivered at once.

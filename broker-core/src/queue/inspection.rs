@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Activity, Entry, Millis, Queue, QueueCounts};
+use super::{Activity, DelayedCounts, Entry, Millis, Queue, QueueCounts};
 use crate::{
     broker::ConsumerEntry,
     message::Message,
@@ -20,6 +20,8 @@ pub struct Inspection {
     pub head: Option<Message>,
     /// When the message at the front entered the queue, or an earlier moment where it lies on disk.
     pub head_entered: Option<Millis>,
+    /// What came back and waits for its next try.
+    pub delayed: DelayedCounts,
     /// Whether a consumer waits for messages.
     pub consumer_waits: bool,
 }
@@ -73,6 +75,7 @@ impl Queue {
         let counts = state.counts();
         statistics.set(Column::Ready, counts.ready as u64);
         statistics.set(Column::Unacknowledged, counts.unacknowledged as u64);
+        statistics.set(Column::Delayed, counts.delayed as u64);
         let head = state.head();
         Inspection {
             counts,
@@ -82,6 +85,7 @@ impl Queue {
                 .map(|entry| entry.message.clone()),
             head_entered: state.lanes.front_lane().first_entered(),
             consumer_waits: state.consumers.any_waits(),
+            delayed: state.delayed_counts(),
         }
     }
 

@@ -165,8 +165,9 @@ impl QueueState {
 
     /// Whether a full queue would refuse this many messages with this many bytes of body between them.
     pub fn refuses(&self, count: usize, bytes: usize) -> bool {
-        let count = self.ready_count().saturating_add(count);
-        let bytes = self.ready_bytes().saturating_add(bytes);
+        let (delayed, delayed_bytes) = self.delayed_length();
+        let count = self.ready_count().saturating_add(delayed + count);
+        let bytes = self.ready_bytes().saturating_add(delayed_bytes + bytes);
         self.limits.rejects_publishes() && self.limits.exceeded(count, bytes)
     }
 
@@ -178,7 +179,11 @@ impl QueueState {
             return;
         }
         let mut dropped = 0;
-        while self.limits.exceeded(self.ready_count(), self.ready_bytes()) {
+        let (count, bytes) = self.delayed_length();
+        while self
+            .limits
+            .exceeded(self.ready_count() + count, self.ready_bytes() + bytes)
+        {
             if dropped == SLICE {
                 self.overlong = true;
                 return;

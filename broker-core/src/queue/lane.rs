@@ -14,8 +14,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    Millis, effects::Effects, entry::Entry, entry::NEVER, expire::Expiring, leaving::Leaving,
-    page::Pages, row::Row,
+    Millis, delayed::Delayed, effects::Effects, entry::Entry, entry::NEVER, expire::Expiring,
+    leaving::Leaving, page::Pages, row::Row,
 };
 use crate::store::{Operation, Position, QueueId, Ticket};
 
@@ -360,7 +360,7 @@ impl Lane {
     /// Forgets everything that waits. Its memory goes to `garbage`.
     pub(super) fn clear(&mut self, garbage: &mut Garbage) {
         if self.count() > 0 {
-            garbage.0.push(Held {
+            garbage.lanes.push(Held {
                 _ready: std::mem::take(&mut self.ready),
                 _returned: std::mem::take(&mut self.returned),
                 _pages: self.pages.take(),
@@ -432,7 +432,17 @@ pub struct Elsewhere {
 
 /// Messages that were taken out in bulk; dropping it gives their memory back.
 #[derive(Debug, Default)]
-pub struct Garbage(Vec<Held>);
+pub struct Garbage {
+    lanes: Vec<Held>,
+    _delayed: Option<Box<Delayed>>,
+}
+
+impl Garbage {
+    /// Adds what waits for its next try.
+    pub(super) fn take_delayed(&mut self, delayed: &mut Option<Box<Delayed>>) {
+        self._delayed = delayed.take();
+    }
+}
 
 /// What one lane held.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod consuming;
 mod counting;
 pub mod credit;
 mod dead_letters;
+pub mod delayed;
 mod delivered;
 mod delivery_counts;
 mod dying;
@@ -57,6 +58,7 @@ pub use self::{
     consuming::Left,
     credit::ChannelCredit,
     dead_letters::UndeliverableCounts,
+    delayed::DelayedCounts,
     delivery_counts::{DeliveryCounts, Requeued},
     effects::{Dead, DeadReason, Effects},
     entry::{Entry, Millis, NEVER},
@@ -171,8 +173,24 @@ pub struct QueueCounts {
     pub ready_bytes: usize,
     /// Ready messages that lie on disk only.
     pub paged: usize,
-    /// What the ready messages cost in memory, in bytes.
+    /// What the messages that are not with consumers cost in memory, in bytes.
     pub resident_bytes: usize,
+    /// Messages that came back and wait for their next try. They are not among the ready ones.
+    pub delayed: usize,
+    /// Bytes of their bodies.
+    pub delayed_bytes: usize,
+}
+
+impl QueueCounts {
+    /// All messages of the queue.
+    pub fn messages(&self) -> usize {
+        self.ready + self.unacknowledged + self.delayed
+    }
+
+    /// Bytes of all their bodies.
+    pub fn bytes(&self) -> usize {
+        self.ready_bytes + self.unacknowledged_bytes + self.delayed_bytes
+    }
 }
 
 impl Queue {
@@ -200,6 +218,7 @@ impl Queue {
         if properties.arguments.single_active_consumer {
             state.have_single_active_consumer();
         }
+        state.set_delayed_retry(properties.arguments.delayed_retry());
         Arc::new(Self {
             id,
             state: Mutex::new(state),
@@ -244,9 +263,11 @@ impl Queue {
         if count == 0 {
             return Ok(0);
         }
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.delay_recovered();
         // The broker may have ended after a message came in and before another one made room for it.
-        let alarm = match state.limits.length_limited() || state.unscanned().is_some() {
+        let looks = state.limits.length_limited() || state.unscanned().is_some();
+        let alarm = match looks || state.delayed.is_some() {
             true => Some(0),
             false => state.next_expiry(),
         };
@@ -361,19 +382,41 @@ impl Queue {
         });
     }
 
-    /// Settles a delivery that was refused without requeueing, when the store has the record already and its dead letters
-    /// have places.
-    pub(crate) fn reject_recorded(
+    /// Lets a delivery die, when the store has the record already and its dead letters have places.
+    pub(crate) fn die_recorded(
         self: &Arc<Self>,
         consumer: Option<ConsumerHandle>,
         entry: &Entry,
+        reason: DeadReason,
         now: Millis,
         work: &mut Work,
     ) {
         self.change(now, work, |state, effects| {
-            state.reject_recorded(entry);
+            state.die_recorded(entry, reason);
             give_back_credit(state, consumer, 1, now, effects);
         });
+    }
+
+    /// Whether a delivery that has [come back](Entry::come_back) has to go for good.
+    pub(crate) fn failed_too_often(&self, entry: &Entry) -> bool {
+        self.state.lock().limits.failed_too_often(entry)
+    }
+
+    /// Brings a delivery that has [come back](Entry::come_back) to its place, when the store has the record already.
+    pub(crate) fn requeue_recorded(
+        self: &Arc<Self>,
+        consumer: Option<ConsumerHandle>,
+        entry: Entry,
+        requeued: Requeued,
+        now: Millis,
+        work: &mut Work,
+    ) {
+        self.change(now, work, |state, effects| {
+            state.requeue_recorded(entry, requeued, now);
+            state.drop_excess(effects);
+            give_back_credit(state, consumer, 1, now, effects);
+        });
+        self.make_room(now, work);
     }
 
     /// Brings deliveries back to their places: those that a client may have seen flagged as redelivered and counted, those
@@ -388,7 +431,7 @@ impl Queue {
         work: &mut Work,
     ) {
         self.change(now, work, |state, effects| {
-            state.requeue(seen, effects);
+            state.requeue(seen, now, effects);
             state.undeliver(unseen);
             state.drop_excess(effects);
             for &(consumer, count) in credit {
@@ -414,14 +457,17 @@ impl Queue {
         });
     }
 
-    /// Drops all ready messages; says how many.
+    /// Drops all messages but those with consumers; says how many.
     pub fn purge(self: &Arc<Self>, now: Millis, work: &mut Work) -> usize {
         let mut garbage = Garbage::default();
+        let mut delayed = Vec::new();
         self.expire_all(now, work);
         self.change(now, work, |state, effects| {
+            state.end_delays(now, effects);
             state.expire(now, effects);
             let in_flight = !effects.dead.is_empty() || self.dying.last_ticket().is_none();
-            state.purge(in_flight, effects, &mut garbage)
+            delayed = state.purge_delayed(effects);
+            delayed.len() + state.purge(in_flight, effects, &mut garbage)
         })
     }
 

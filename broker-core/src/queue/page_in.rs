@@ -223,12 +223,6 @@ impl QueueState {
         self.next_load(Some(number))
     }
 
-    /// Puts what was read at the end of its lane's resident front, if it is what comes next. The caller makes room and
-    /// dispatches. `loaded` keeps what is not needed, to be dropped without the lock.
-    pub fn loaded(&mut self, loaded: &mut Loaded) {
-        self.lanes.change(loaded.lane, |lane| lane.loaded(loaded));
-    }
-
     /// Notes that what was to be loaded cannot be read: consumers are cancelled, for their queue has come to its end.
     /// Says whether that is news.
     pub fn fail(&mut self, load: &Load, text: &str) -> bool {
@@ -241,7 +235,8 @@ impl QueueState {
 
     /// What the messages cost that wait in memory.
     pub fn resident(&self) -> usize {
-        self.lanes.occupied().map(Lane::resident).sum()
+        let ready: usize = self.lanes.occupied().map(Lane::resident).sum();
+        ready + self.delayed_resident()
     }
 }
 

@@ -448,7 +448,7 @@ impl Scene {
         known.redelivered = true;
         self.model.returned.insert(place_of(&entry), known);
         let entry = std::iter::once((entry, Requeued::Unprocessed));
-        self.state.requeue(entry, &mut self.effects);
+        self.state.requeue(entry, 0, &mut self.effects);
         self.state.drop_excess(&mut self.effects);
         self.state.dispatch(self.now, &mut self.effects);
         self.settle();

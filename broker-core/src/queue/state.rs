@@ -9,6 +9,7 @@
 use super::{
     QueueCounts,
     consumers::{ConsumerHandle, Consumers, Subscription},
+    delayed::Delayed,
     delivery_counts::Requeued,
     effects::{DeadReason, Effects},
     entry::{Entry, Millis},
@@ -54,6 +55,8 @@ pub struct QueueState {
     pub(super) deleted: bool,
     /// An operator has stopped deliveries.
     pub(super) paused: bool,
+    /// What came back and waits for its next try, and for how long what comes back does. `None` without delayed retry.
+    pub(super) delayed: Option<Box<Delayed>>,
     /// How long messages have stayed here lately, if any went through.
     pub(super) times: Option<Box<Times>>,
 }
@@ -83,6 +86,7 @@ impl QueueState {
             settled: Ticket::NONE,
             deleted: false,
             paused: false,
+            delayed: None,
             times: None,
         }
     }
@@ -100,6 +104,7 @@ impl QueueState {
 
     /// How much is in it, and who consumes.
     pub fn counts(&self) -> QueueCounts {
+        let (delayed, delayed_bytes) = self.delayed_length();
         QueueCounts {
             ready: self.ready_count(),
             unacknowledged: self.unacknowledged,
@@ -108,6 +113,8 @@ impl QueueState {
             ready_bytes: self.ready_bytes(),
             paged: self.lanes.paged(),
             resident_bytes: self.resident(),
+            delayed,
+            delayed_bytes,
         }
     }
 
@@ -187,6 +194,7 @@ impl QueueState {
 
     /// Hands ready messages to consumers until either runs out.
     pub fn dispatch(&mut self, now: Millis, effects: &mut Effects) {
+        self.end_delays(now, effects);
         let delivers = !self.consumers.is_empty() && !self.paused;
         let delivered = delivers && self.deliver(now, effects);
         self.note_fresh();
@@ -244,6 +252,7 @@ impl QueueState {
     /// Takes the first message for `basic.get`, and counts it as unacknowledged unless `no_ack`. `None` also when it
     /// lies on disk ([`Self::next_load`]).
     pub fn get(&mut self, no_ack: bool, now: Millis, effects: &mut Effects) -> Option<Entry> {
+        self.end_delays(now, effects);
         self.expire(now, effects);
         let mut all = usize::MAX;
         self.live_front(now.saturating_add(1), &mut all, effects);
@@ -290,34 +299,44 @@ impl QueueState {
         }
     }
 
-    /// The same for one that has left already: the store has the record, and its dead letters have places.
-    pub fn reject_recorded(&mut self, entry: &Entry) {
+    /// Lets a delivery die that has left already: the store has the record, and its dead letters have places.
+    pub fn die_recorded(&mut self, entry: &Entry, reason: DeadReason) {
         self.forget_unacknowledged(entry);
         if !self.deleted {
-            self.count_death(DeadReason::Rejected);
+            self.count_death(reason);
         }
     }
 
-    /// Brings deliveries back to their places, flagged as redelivered. Those that failed too often go for good. The
-    /// caller makes room and dispatches.
+    /// Brings deliveries back to their places, flagged as redelivered: at once, or when they have waited for their next
+    /// try. Those that failed too often go for good. The caller makes room and dispatches.
     pub fn requeue(
         &mut self,
         entries: impl Iterator<Item = (Entry, Requeued)>,
+        now: Millis,
         effects: &mut Effects,
     ) {
         for (mut entry, requeued) in entries {
-            self.forget_unacknowledged(&entry);
             if self.deleted {
+                self.forget_unacknowledged(&entry);
                 continue;
             }
-            entry.redelivered = true;
-            entry.counts.add(requeued);
+            entry.come_back(requeued);
             if self.limits.failed_too_often(&entry) {
+                self.forget_unacknowledged(&entry);
                 self.bury(entry, DeadReason::DeliveryLimit, effects);
                 continue;
             }
             effects.operations.extend(entry.requeueing(self.id));
-            self.put_back(entry);
+            self.requeue_recorded(entry, requeued, now);
+        }
+    }
+
+    /// The same for one that has been flagged and counted, has not failed too often, and whose record the store has.
+    pub fn requeue_recorded(&mut self, entry: Entry, requeued: Requeued, now: Millis) {
+        self.forget_unacknowledged(&entry);
+        match self.delayed_until(&entry, requeued, now) {
+            Some(until) if !self.deleted => self.delay(entry, until),
+            _ => self.put_back(entry),
         }
     }
 
@@ -366,6 +385,7 @@ impl QueueState {
     /// the same time either prevents it or finds it in its outbox.
     pub fn delete(&mut self, effects: &mut Effects, garbage: &mut Garbage) -> usize {
         let count = self.ready_count();
+        garbage.take_delayed(&mut self.delayed);
         self.lanes.clear(garbage);
         self.deleted = true;
         if self.durable {

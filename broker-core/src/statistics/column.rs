@@ -1,6 +1,6 @@
 //! What is counted, each under the name that RabbitMQ's `message_stats` gives it.
 
-/// A column of statistics. The first ones are what a channel counts, those up to [`Column::Unacknowledged`] a queue, all
+/// A column of statistics. The first ones are what a channel counts, those up to [`Column::Delayed`] a queue, all
 /// of them a vhost and the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -47,6 +47,8 @@ pub enum Column {
     Ready,
     /// Messages that were delivered and not settled. Rises and falls.
     Unacknowledged,
+    /// Messages that came back and wait for their next try. Rises and falls.
+    Delayed,
     /// Bytes that came from clients.
     ReceivedOctets,
     /// Bytes that went to clients.
@@ -70,11 +72,11 @@ pub enum Column {
 /// How many columns a channel has.
 pub const OF_CHANNEL: usize = Column::Routed as usize + 1;
 
-/// How many columns a queue counts; its two lengths follow.
+/// How many columns a queue counts; its three lengths follow.
 pub const OF_QUEUE: usize = Column::DeadDeliveryLimit as usize + 1;
 
 /// How many columns a queue has with its lengths.
-pub const OF_QUEUE_HISTORY: usize = Column::Unacknowledged as usize + 1;
+pub const OF_QUEUE_HISTORY: usize = Column::Delayed as usize + 1;
 
 /// How many columns a vhost and the node have.
 pub const OF_NODE: usize = Column::QueueDeleted as usize + 1;

@@ -82,6 +82,7 @@ impl Queue {
         let mut counts = self.statistics_counts();
         counts.set(Column::Ready, 0);
         counts.set(Column::Unacknowledged, 0);
+        counts.set(Column::Delayed, 0);
         let mut past = self.statistics.past.lock();
         if std::mem::replace(&mut past.ended, true) {
             return;

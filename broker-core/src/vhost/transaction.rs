@@ -92,35 +92,37 @@ impl Step {
 
 impl Vhost {
     /// Carries out a transaction. It is committed once `work.ticket` is durable: all of it then, dead letters included.
-    /// What is requeued changes no queue's contents; its count alone is written after the batch.
+    /// So are the counts of what is requeued.
     pub fn commit(&self, transaction: Transaction, now: Millis, work: &mut Work) {
         let mut step = Step::default();
         for (message, route) in &transaction.publishes {
             step.enter(message, &route.queues, now);
         }
-        for Settlement {
-            queue,
-            entry,
-            outcome,
-            ..
-        } in &transaction.settlements
-        {
-            match outcome {
-                Outcome::Requeued(_) => {}
-                Outcome::Rejected if queue.dead_letters() => {
-                    let dead = Dead {
-                        queue: Arc::clone(queue),
-                        entry: entry.clone(),
-                        reason: DeadReason::Rejected,
-                    };
-                    self.dead_letter(&dead, now, &mut step);
-                }
-                Outcome::Rejected | Outcome::Acknowledged => step.leave(entry, queue),
-            }
+        let settlements = transaction.settlements.into_iter().map(Decided::new);
+        let settlements: Vec<_> = settlements.collect();
+        for settlement in &settlements {
+            self.record(settlement, now, &mut step);
         }
         self.carry_out(step, now, work);
-        for settlement in transaction.settlements {
+        for settlement in settlements {
             settlement.apply(now, work);
+        }
+    }
+
+    /// Adds to a step what a settlement changes in the store.
+    fn record(&self, settlement: &Decided, now: Millis, step: &mut Step) {
+        let Decided { queue, entry, .. } = settlement;
+        match settlement.fate {
+            Fate::Requeued(_) => step.batch.extend(entry.requeueing(queue.id)),
+            Fate::Dies(reason) if queue.dead_letters() => {
+                let dead = Dead {
+                    queue: Arc::clone(queue),
+                    entry: entry.clone(),
+                    reason,
+                };
+                self.dead_letter(&dead, now, step);
+            }
+            Fate::Dies(_) | Fate::Acknowledged => step.leave(entry, queue),
         }
     }
 
@@ -136,23 +138,65 @@ impl Vhost {
     }
 }
 
-impl Settlement {
-    /// Applies the settlement; what it changes in the store is there already, but for a requeueing.
+/// A settlement of which is known what becomes of the message, whatever policies do meanwhile.
+struct Decided {
+    queue: Arc<Queue>,
+    consumer: Option<ConsumerHandle>,
+    entry: Entry,
+    fate: Fate,
+}
+
+/// What becomes of a message.
+enum Fate {
+    Acknowledged,
+    Requeued(Requeued),
+    Dies(DeadReason),
+}
+
+impl Decided {
+    fn new(settlement: Settlement) -> Self {
+        let Settlement {
+            queue,
+            consumer,
+            mut entry,
+            outcome,
+        } = settlement;
+        let fate = match outcome {
+            Outcome::Acknowledged => Fate::Acknowledged,
+            Outcome::Rejected => Fate::Dies(DeadReason::Rejected),
+            Outcome::Requeued(requeued) => {
+                entry.come_back(requeued);
+                match queue.failed_too_often(&entry) {
+                    true => Fate::Dies(DeadReason::DeliveryLimit),
+                    false => Fate::Requeued(requeued),
+                }
+            }
+        };
+        Self {
+            queue,
+            consumer,
+            entry,
+            fate,
+        }
+    }
+
+    /// Applies the settlement; what it changes in the store is there already.
     fn apply(self, now: Millis, work: &mut Work) {
         let Self {
             queue,
             consumer,
             entry,
-            outcome,
+            fate,
         } = self;
-        match outcome {
-            Outcome::Acknowledged => queue.settle_recorded(consumer, entry, now, work),
-            Outcome::Requeued(requeued) => {
-                let credit: Vec<_> = consumer.map(|consumer| (consumer, 1)).into_iter().collect();
-                let entry = std::iter::once((entry, requeued));
-                queue.requeue(&credit, entry, std::iter::empty(), now, work);
+        match fate {
+            Fate::Acknowledged => queue.settle_recorded(consumer, entry, now, work),
+            Fate::Requeued(requeued) => {
+                queue.requeue_recorded(consumer, entry, requeued, now, work);
             }
-            Outcome::Rejected => queue.reject_recorded(consumer, &entry, now, work),
+            Fate::Dies(reason) => queue.die_recorded(consumer, &entry, reason, now, work),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::attention::DEATHS;
 use crate::{
-    Error, Shared,
+    Error, Node, Shared,
     caller::{Authorized, VhostMember},
     openapi::{
         Routes, get, post,
@@ -55,7 +55,7 @@ async fn one(
     let latency = range(&query, "latency")?;
     let vhost = auth.scope.existing()?;
     let queue = vhost.queue(names.get("queue")).ok_or(Error::NoSuchPath)?;
-    let mut object = own_json(&queue, &queue.inspect_counts(), node.now());
+    let mut object = own_json(&queue, &queue.inspect_counts(), &node);
     if let Some(range) = latency {
         let samples = latency_samples(&queue, range, node.now());
         object.insert("latency_samples".to_owned(), samples);
@@ -66,11 +66,15 @@ async fn one(
 }
 
 /// What RabbitMQ does not tell of a queue, which holds what `inspection` says.
-pub(crate) fn own_json(queue: &Queue, inspection: &Inspection, now: Millis) -> Map<String, Value> {
+pub(crate) fn own_json(queue: &Queue, inspection: &Inspection, node: &Node) -> Map<String, Value> {
+    let now = node.now();
     let times = queue.times(now);
     let fields = [
         ("paused", json!(queue.is_paused())),
-        ("effective_configuration", settings_json(&queue.settings())),
+        (
+            "effective_configuration",
+            settings_json(&settings(queue, node)),
+        ),
         (
             "time_in_queue",
             json!(times.time_in_queue.map(quantiles_json)),
@@ -94,9 +98,9 @@ fn put_flow(queue: &Queue, inspection: &Inspection, now: Millis, object: &mut Ma
     });
     let rate = |column: Column| rates.get(column as usize).copied().unwrap_or_default();
     let comes = rate(Column::Publish);
-    let growth = rate(Column::Ready) + rate(Column::Unacknowledged);
+    let growth = rate(Column::Ready) + rate(Column::Unacknowledged) + rate(Column::Delayed);
     let counts = &inspection.counts;
-    let messages = (counts.ready + counts.unacknowledged) as f64;
+    let messages = counts.messages() as f64;
     let estimate = (growth < 0.0).then(|| (messages / -growth * 1000.0).round() as u64);
     object.insert("in_rate".to_owned(), comes.into());
     object.insert("out_rate".to_owned(), (comes - growth).max(0.0).into());
@@ -189,6 +193,21 @@ fn quantiles_json(times: Quantiles) -> Value {
 }
 
 /// Every setting in force with who said so.
+/// The settings in force on a queue, with the broker's consumer timeout where nobody has set another one.
+fn settings(queue: &Queue, node: &Node) -> Vec<Setting> {
+    const TIMEOUT: &str = "consumer-timeout";
+    let mut settings = queue.settings();
+    if let Err(index) = settings.binary_search_by(|it| it.key.as_str().cmp(TIMEOUT)) {
+        let timeout = Setting {
+            key: TIMEOUT.to_owned(),
+            value: node.consumer_timeout.into(),
+            source: Source::Default,
+        };
+        settings.insert(index, timeout);
+    }
+    settings
+}
+
 fn settings_json(settings: &[Setting]) -> Value {
     let settings = settings.iter().map(|setting| {
         json!({

@@ -134,7 +134,7 @@ fn queue_values(objects: Objects, inspection: &Inspection, each: bool) -> Vec<f6
     match objects {
         Objects::QueueLengths => {
             let (ready, unacked) = (counts.ready as f64, counts.unacknowledged as f64);
-            vec![ready, unacked, ready + unacked]
+            vec![ready, unacked, counts.messages() as f64]
         }
         Objects::QueueConsumers => vec![counts.consumers as f64],
         Objects::QueueDeliveries => deliveries(&inspection.statistics).to_vec(),
@@ -222,7 +222,7 @@ fn deliveries<const N: usize>(counts: &Counts<N>) -> [f64; 7] {
 fn contents(inspection: &Inspection, each: bool) -> Vec<f64> {
     let counts = &inspection.counts;
     let in_memory = counts.ready.saturating_sub(counts.paged);
-    let bytes = counts.ready_bytes + counts.unacknowledged_bytes;
+    let bytes = counts.bytes();
     // A sum of these over several queues says nothing.
     let of_one = |value: f64| if each { value } else { MISSING };
     let capacity = of_one(consumer_capacity(inspection));

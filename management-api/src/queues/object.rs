@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amqp_codec::Properties;
 use broker_core::{
     arguments::json::table_to_json,
-    queue::{Inspection, Queue, UndeliverableCounts},
+    queue::{Inspection, Queue, UndeliverableCounts, arguments::QueueType},
     statistics::{Column, DELIVER_GET, History, second},
 };
 use serde::Serialize;
@@ -62,10 +62,8 @@ impl Listed for Item {
             "auto_delete" => Some(Key::Flag(queue.properties.auto_delete)),
             "messages_ready" => number(counts().ready),
             "messages_unacknowledged" => number(counts().unacknowledged),
-            "messages" => {
-                let counts = counts();
-                number(counts.ready + counts.unacknowledged)
-            }
+            "messages" => number(counts().messages()),
+            "messages_delayed" => number(counts().delayed),
             "consumers" => number(counts().consumers),
             "memory" => number(counts().resident_bytes),
             "message_bytes_ready" => number(counts().ready_bytes),
@@ -119,7 +117,7 @@ impl Item {
             self.put_idle_since(&mut object);
         }
         if self.detail == Detail::Full {
-            object.extend(own_json(queue, &inspection, node.now()));
+            object.extend(own_json(queue, &inspection, node));
             let consumers = queue_consumers(queue, node);
             object.insert("consumer_details".to_owned(), consumers.into());
             object.insert("deliveries".to_owned(), json!([]));
@@ -174,7 +172,7 @@ impl Item {
 
     fn put_contents(&self, inspection: &Inspection, object: &mut Object) {
         let counts = &inspection.counts;
-        let bytes = counts.ready_bytes + counts.unacknowledged_bytes;
+        let bytes = counts.bytes();
         let in_memory = counts.ready - counts.paged.min(counts.ready);
         let capacity = consumer_capacity(inspection);
         let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
@@ -193,6 +191,10 @@ impl Item {
         put("messages_ready_ram", in_memory.into());
         put("messages_unacknowledged_ram", counts.unacknowledged.into());
         put("messages_paged_out", counts.paged.into());
+        if self.queue.properties.arguments.queue_type == QueueType::Quorum {
+            self.put_delayed(inspection, object);
+        }
+        let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
         put("head_message_timestamp", head_timestamp(inspection).into());
         put("storage_version", 2.into());
         put("paused", self.queue.is_paused().into());
@@ -210,6 +212,21 @@ impl Item {
                 "cycles": lost.cycles,
             });
             put("undeliverable_dead_letters", lost);
+        }
+    }
+
+    /// What came back to a quorum queue and waits for its next try (`rabbit_quorum_queue:handle_tick`).
+    fn put_delayed(&self, inspection: &Inspection, object: &mut Object) {
+        let delayed = &inspection.delayed;
+        let rule = self.queue.arguments().delayed_retry();
+        let rule = rule.map_or_else(|| "disabled".to_owned(), |rule| rule.to_string());
+        object.insert("delayed_retry".to_owned(), rule.into());
+        object.insert("messages_delayed".to_owned(), delayed.count.into());
+        if let Some(next) = delayed.next_at {
+            object.insert("next_delayed_at".to_owned(), next.into());
+        }
+        if let Some(last) = delayed.last_at {
+            object.insert("last_delayed_at".to_owned(), last.into());
         }
     }
 
@@ -243,7 +260,7 @@ impl Item {
 fn put_totals(inspection: &Inspection, object: &mut Object) {
     let counts = &inspection.counts;
     let mut put = |key: &str, value: usize| object.insert(key.to_owned(), value.into());
-    put("messages", counts.ready + counts.unacknowledged);
+    put("messages", counts.messages());
     put("messages_ready", counts.ready);
     put("messages_unacknowledged", counts.unacknowledged);
 }

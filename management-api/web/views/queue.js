@@ -59,7 +59,7 @@ function figures() {
     const of = (key) => queue.message_stats?.[`${key}_details`]?.rate ?? 0;
     const waits = queue.messages_ready > 0 && queue.consumers === 0;
     all.ready.fill(number(queue.messages_ready), empties(queue, flow));
-    all.unacked.fill(number(queue.messages_unacknowledged));
+    all.unacked.fill(number(queue.messages_unacknowledged), queue.messages_delayed ? `${number(queue.messages_delayed)} more wait to be tried again` : '');
     all.in.fill(rate(of('publish')));
     all.out.fill(rate(of('deliver_get')), of('redeliver') > 0 ? `${rate(of('redeliver'))} redelivered` : '');
     all.consumers.fill(number(queue.consumers), waits ? 'Nobody takes the messages' : '', waits ? 'warning' : '');

@@ -163,7 +163,7 @@ fn deliveries_of_a_storm(arguments: &QueueArguments, poisonous: usize, prefetch:
             let number = usize::from(entry.message.body()[0]);
             if number < poisonous {
                 let again = std::iter::once((entry, Requeued::Unprocessed));
-                scene.state.requeue(again, &mut scene.effects);
+                scene.state.requeue(again, 0, &mut scene.effects);
             } else {
                 consumed += 1;
                 order.push(number);
@@ -215,7 +215,7 @@ fn a_message_comes_back_to_its_place_as_long_as_it_does_not_come_back_too_often(
         let entry = scene.state.get(false, 0, &mut scene.effects).unwrap();
         assert_eq!(entry.message.body(), [0], "return {count}");
         let again = std::iter::once((entry, Requeued::Unprocessed));
-        scene.state.requeue(again, &mut scene.effects);
+        scene.state.requeue(again, 0, &mut scene.effects);
     }
     let entry = scene.state.get(false, 0, &mut scene.effects).unwrap();
     assert_eq!(entry.message.body(), [0]);
@@ -225,7 +225,7 @@ fn a_message_comes_back_to_its_place_as_long_as_it_does_not_come_back_too_often(
     };
     assert_eq!(entry.counts, expected);
     let again = std::iter::once((entry, Requeued::Unprocessed));
-    scene.state.requeue(again, &mut scene.effects);
+    scene.state.requeue(again, 0, &mut scene.effects);
     assert_eq!(scene.drain(), [[1], [0], [2]]);
 }
 
@@ -246,7 +246,7 @@ fn a_single_active_consumer_gets_the_order_however_often_messages_come_back() {
             let bodies: Vec<_> = taken.iter().map(|entry| entry.message.body()[0]).collect();
             assert_eq!(bodies, [0, 1, 2]);
             let again = taken.into_iter().map(|it| (it, Requeued::Failed));
-            scene.state.requeue(again, &mut scene.effects);
+            scene.state.requeue(again, 0, &mut scene.effects);
         }
         assert_eq!(scene.drain(), [[0], [1], [2], [3], [4], [5]]);
     }
@@ -269,7 +269,7 @@ fn a_message_that_gives_way_is_dropped_before_those_behind_it() {
         for _ in 0..21 {
             let entry = scene.state.get(false, 0, &mut scene.effects).unwrap();
             let again = std::iter::once((entry, Requeued::Unprocessed));
-            scene.state.requeue(again, &mut scene.effects);
+            scene.state.requeue(again, 0, &mut scene.effects);
         }
         scene.publish((1..4).map(|number| message(number, 0, 0)));
         let dead = scene.effects.dead.iter();
@@ -297,7 +297,7 @@ fn a_message_that_failed_once_more_than_it_may_is_dead_lettered() {
         assert!(scene.effects.dead.is_empty());
         let entry = scene.state.get(false, 0, &mut scene.effects).unwrap();
         let again = std::iter::once((entry, requeued));
-        scene.state.requeue(again, &mut scene.effects);
+        scene.state.requeue(again, 0, &mut scene.effects);
     }
     let [(_, reason)] = &scene.effects.dead[..] else {
         panic!("not dead: {:?}", scene.effects.dead);

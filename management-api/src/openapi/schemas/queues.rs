@@ -55,6 +55,15 @@ pub(crate) struct Queue {
     messages_unacknowledged_ram: Option<u64>,
     /// Ready messages that lie on disk only.
     messages_paged_out: Option<u64>,
+    /// Messages of a quorum queue that came back and wait for their next try.
+    messages_delayed: Option<u64>,
+    /// When the first of them is ready again, in milliseconds since 1970.
+    next_delayed_at: Option<u64>,
+    /// When the last of them is.
+    last_delayed_at: Option<u64>,
+    /// What of that which comes back to a quorum queue waits, and for how long: `disabled`, or
+    /// `all (min: 1000ms, max: 5000ms)`.
+    delayed_retry: Option<String>,
     /// The property `timestamp` of the first message, in seconds since 1970.
     head_message_timestamp: Option<u64>,
     storage_version: Option<u64>,
