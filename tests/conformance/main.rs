@@ -29,6 +29,7 @@ mod headers;
 mod heartbeats;
 mod limits;
 mod malformed;
+mod policies;
 mod priorities;
 mod publish;
 mod queue_arguments;

@@ -405,3 +405,47 @@ fn streams_and_old_storage_are_406() {
     peer.delete_queue(1, &name);
     peer.close();
 }
+
+#[test]
+fn arguments_of_quorum_queues_out_of_range_are_406() {
+    leveret_only!("3.10 knows some of them not yet, and has other words for the rest");
+    let mut peer = Peer::connect();
+    let name = unique("quorum");
+    let long = AMQPValue::LongLongInt;
+    for (key, value, reason) in [
+        (
+            "x-dead-letter-strategy",
+            longstr("never"),
+            "invalid_dlx_strategy",
+        ),
+        ("x-max-in-memory-length", long(-1), "{value_negative,-1}"),
+        ("x-max-in-memory-bytes", long(-1), "{value_negative,-1}"),
+        ("x-consumer-timeout", long(-1), "{value_negative,-1}"),
+        (
+            "x-consumer-disconnected-timeout",
+            long(-1),
+            "{value_negative,-1}",
+        ),
+        (
+            "x-consumer-timeout",
+            longstr("1"),
+            "\"expected integer, got longstr\"",
+        ),
+        (
+            "x-member-placement-tag",
+            longstr(""),
+            "invalid_member_placement_tag_arg",
+        ),
+        (
+            "x-expires",
+            long(315_360_000_001),
+            "{value_too_large,315360000001}",
+        ),
+    ] {
+        let text = format!(
+            "PRECONDITION_FAILED - invalid arg '{key}' for queue '{name}' in vhost '/': {reason}"
+        );
+        refused(&mut peer, typed(&name, "quorum", key, value), 406, &text);
+    }
+    peer.close();
+}
