@@ -34,6 +34,7 @@ mod priorities;
 mod publish;
 mod queue_arguments;
 mod queues;
+mod rabbitmq;
 mod random_methods;
 mod routing;
 mod shutdown;

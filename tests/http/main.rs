@@ -13,11 +13,14 @@ mod dead_letters;
 mod definitions;
 mod http_client;
 mod openapi;
-mod rabbitmq;
 mod rabbitmqadmin;
 mod rabbitmqadmin_in_rust;
 mod requests;
 mod schemathesis;
+
+#[path = "../support/rabbitmq.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod rabbitmq;
 
 #[path = "../support/broker.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]

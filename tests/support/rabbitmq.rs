@@ -61,6 +61,11 @@ impl RabbitMq {
         self.folder.path()
     }
 
+    /// Where it listens for AMQP.
+    pub fn amqp(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports[0]).into()
+    }
+
     /// Where the management plugin listens.
     pub fn http(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.ports[2]).into()
