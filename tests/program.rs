@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use support::{Login, Peer};
 
 /// How long a step may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary without this process's `LEVERET_*` variables.
 fn leveret(arguments: &[&str]) -> Command {

@@ -34,7 +34,7 @@ use tempfile::TempDir;
 const ME: ConnectionId = ConnectionId(1);
 
 /// Far more than any of this takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn broker(definitions: &Arc<dyn Definitions>) -> Arc<Broker> {
     Broker::start(Arc::new(MemoryStore::new()), Arc::clone(definitions), 0).unwrap()

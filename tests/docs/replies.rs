@@ -126,7 +126,7 @@ fn read_folder(folder: &Path, all: &mut String) {
 
 /// The address of the broker's HTTP API, which it prints after the one for AMQP.
 pub fn with_http(broker: &Broker) -> SocketAddr {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(address) = broker.http_address() {
             return address;

@@ -43,7 +43,7 @@ fn a_queue_shows_failures_and_dead_letters_that_went_nowhere() {
     let headers = &again["properties"]["headers"];
     assert_eq!(headers["x-delivery-count"], 1);
     assert_eq!(headers["x-acquired-count"], 1);
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let queue = request(&broker, "GET", "/api/queues/%2F/failing", &json!({}));
         let lost = &queue["undeliverable_dead_letters"];

@@ -101,7 +101,7 @@ fn every_command_does_what_it_is_for() {
         201
     );
     let _consumer = Consumer::of(&broker, "held");
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let connection = loop {
         let connections = send(&broker, "GET", "/api/connections", "").body;
         if let Some(name) = connections[0]["name"].as_str() {

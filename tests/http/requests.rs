@@ -13,7 +13,7 @@ use crate::broker::Broker;
 
 /// Where the HTTP API listens, as soon as the broker has said it.
 pub fn http(broker: &Broker) -> SocketAddr {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(address) = broker.http_address() {
             return address;
@@ -25,7 +25,7 @@ pub fn http(broker: &Broker) -> SocketAddr {
 
 /// A broker that has just been restarted may not listen for HTTP yet.
 fn connect(address: SocketAddr) -> TcpStream {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match TcpStream::connect(address) {
             Ok(stream) => return stream,
@@ -74,7 +74,7 @@ pub fn send_to(
 ) -> Answer {
     let mut stream = connect(address);
     stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let user = BASE64_STANDARD.encode(user);
     let length = body.len();
@@ -123,7 +123,7 @@ fn a_connection_is_kept_for_the_next_request_and_closed_when_the_broker_stops() 
     let mut broker = Broker::start();
     let mut stream = TcpStream::connect(http(&broker)).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     for _ in 0..2 {
         stream

@@ -128,7 +128,9 @@ fn what_was_confirmed_before_a_backup_is_in_it_and_nothing_is_invented() {
         let _stop = Stop(&[&kept, &taken]);
         for round in 0..3 {
             let deadline = Instant::now() + Duration::from_secs(60);
-            while kept.confirmed.load(Ordering::Acquire) < (round + 1) * 400 {
+            while kept.confirmed.load(Ordering::Acquire) < (round + 1) * 400
+                || taken.settled.load(Ordering::Acquire) == 0
+            {
                 assert!(Instant::now() < deadline, "nothing is confirmed any more");
                 crate::support::pause();
             }

@@ -50,7 +50,7 @@ fn await_children(process: u32, number: usize) -> Vec<u32> {
 #[test]
 fn processes_that_the_broker_inherits_are_let_go_when_they_end() {
     let folder = tempfile::tempdir().unwrap();
-    let early = "sleep 60 & true & exec \"$@\"";
+    let early = "sleep 600 & true & exec \"$@\"";
     let broker = Command::new("sh")
         .args([
             "-c",

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// How long a start or a stop may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether the tests run against a broker that they did not start: with `LEVERET_TEST_AMQP` set.
 pub fn foreign_broker() -> bool {
@@ -143,7 +143,7 @@ impl Broker {
 
     /// The HTTP listener's address, once the broker has printed one.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.or_else(|| self.announced("http"))
+        self.http.or_else(|| self.announced("http", 0))
     }
 
     /// The URI of vhost `/` for `guest`.
@@ -247,9 +247,15 @@ impl Broker {
         }
     }
 
+    /// A port that was free for a moment may have been given to somebody else meanwhile, who gives it back soon.
     fn launch(&mut self) {
-        if let Err(log) = self.try_launch() {
-            panic!("the broker does not listen; it printed:\n{log}");
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(log) = self.try_launch() {
+            let taken = log.contains("another process is using this port");
+            if !taken || Instant::now() > deadline {
+                panic!("the broker does not listen; it printed:\n{log}");
+            }
+            pause();
         }
     }
 
@@ -280,18 +286,18 @@ impl Broker {
         ];
         self.process = Some(process);
         self.wait_until_listening(from)?;
-        self.http = self.http.or_else(|| self.announced("http"));
+        self.http = self.http.or_else(|| self.announced("http", 0));
         Ok(())
     }
 
-    /// Polls until the AMQP port answers; `from` is where this start's lines begin in the log.
+    /// Polls until this start has said that it listens, and the AMQP port answers; `from` is where its lines begin in the
+    /// log. The answer alone could be somebody else's.
     fn wait_until_listening(&mut self, from: usize) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if self.amqp.port() == 0 {
-                self.amqp = self.announced("amqp").unwrap_or(self.amqp);
-            }
-            if self.amqp.port() != 0 && TcpStream::connect(self.amqp).is_ok() {
+            let said = self.announced("amqp", from);
+            self.amqp = said.unwrap_or(self.amqp);
+            if said.is_some() && TcpStream::connect(self.amqp).is_ok() {
                 return Ok(());
             }
             let ended = self.process.as_mut().and_then(|p| p.try_wait().ok()?);
@@ -304,9 +310,9 @@ impl Broker {
         }
     }
 
-    /// The address in the first line that speaks of listening with this protocol.
-    fn announced(&self, protocol: &str) -> Option<SocketAddr> {
-        let lines = self.log();
+    /// The address in the first line from `from` on that speaks of listening with this protocol.
+    fn announced(&self, protocol: &str, from: usize) -> Option<SocketAddr> {
+        let lines = self.log().split_off(from);
         lines.iter().find_map(|line| listen_address(line, protocol))
     }
 }

@@ -41,11 +41,29 @@ pub use operations::{durable_queue, unique};
 pub use peer::Peer;
 pub use table::{longstr, table};
 
-use std::time::Duration;
+use std::{
+    panic::{RefUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 /// How long a step may take before the test fails. Nothing waits this long when all is well; it only has to be more
 /// than the worst pause of a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tries it with the first of these times, and with a longer one if that fails: a busy machine may have been too slow for it.
+/// Only the last failure counts.
+pub fn with_time_enough<T: Copy + RefUnwindSafe>(
+    times: [T; 3],
+    attempt: impl Fn(T) + RefUnwindSafe,
+) {
+    let [shorter @ .., longest] = times;
+    if !shorter
+        .iter()
+        .any(|time| catch_unwind(|| attempt(*time)).is_ok())
+    {
+        attempt(longest);
+    }
+}
 
 /// Leaves a test whose rule the broker named by `LEVERET_TEST_AMQP` does not share, with the reason.
 #[macro_export]

@@ -41,7 +41,7 @@ pub(super) fn options() -> Options {
         keys: KeySource::File(String::new()),
         client: ClientOptions {
             ca_file: String::new(),
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(60),
         },
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 const ME: ConnectionId = ConnectionId(1);
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Scene {
     store: Arc<MemoryStore>,

@@ -23,7 +23,7 @@ use super::*;
 use crate::protocol::running::OUTPUT_OF_A_RUN;
 
 /// Longer than any step takes when all is well.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const FRAME_MAX: u32 = 131_072;
 
