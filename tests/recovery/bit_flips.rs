@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
+    time::Instant,
 };
 
 use lapin::options::BasicGetOptions;
@@ -19,7 +20,7 @@ use crate::{
     client,
     kill::persistent,
     ledger, mortal_broker_with, random,
-    support::{Broker, Peer, basic, durable_queue},
+    support::{Broker, PATIENCE, Peer, basic, durable_queue},
 };
 
 const NAME: &str = "flips";
@@ -154,12 +155,13 @@ fn fill(broker: &Broker) {
         peer.bind(1, queue, "amq.fanout", "");
     }
     peer.confirm_select(1);
-    let mut confirmed = 0;
-    for window in 0..40 {
-        // As many as it takes until some have moved from the log to segments.
+    let (mut confirmed, deadline) = (0, Instant::now() + PATIENCE);
+    // As many as it takes until some have moved from the log to segments.
+    for window in 0.. {
         if window >= 4 && has_segments(broker.data_dir()) {
             break;
         }
+        assert!(Instant::now() < deadline, "nothing moves to segments");
         for number in window * WINDOW..(window + 1) * WINDOW {
             let (exchange, key) = match number % 4 {
                 3 => ("amq.fanout", ""),
