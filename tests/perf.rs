@@ -26,15 +26,14 @@ fn report(broker: &Broker, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-const SHORT: [&str; 5] = ["--json", "--duration", "1", "--warm-up", "0"];
-
 #[test]
 fn perf_reports_deliveries_latency_and_the_brokers_cpu() {
     let broker = Broker::start();
     let pid = broker.pid().unwrap().to_string();
-    let arguments = [&SHORT[..], &["--rate", "500", "--broker-pid", &pid]].concat();
+    let load = ["--messages", "3000", "--rate", "3000"];
+    let arguments = [&load[..], &["--json", "--broker-pid", &pid]].concat();
     let report = report(&broker, &arguments);
-    assert!(report["delivered"].as_u64().unwrap() > 100, "{report}");
+    assert_eq!(report["delivered"].as_u64(), Some(3000), "{report}");
     assert!(report["latency_us"].is_object(), "{report}");
     assert!(report["broker_cpu_seconds_per_million"].as_f64().unwrap() > 0.0);
 }
@@ -43,9 +42,10 @@ fn perf_reports_deliveries_latency_and_the_brokers_cpu() {
 fn perf_counts_confirms_of_persistent_messages() {
     let broker = Broker::start();
     let load = ["--persistent", "--confirm-window", "10", "--ack-batch", "5"];
-    let report = report(&broker, &[&SHORT[..], &load].concat());
-    let confirmed = report["confirmed"].as_u64().unwrap();
-    assert!(confirmed > 0, "{report}");
+    let count = ["--messages", "200", "--json"];
+    let report = report(&broker, &[&count[..], &load].concat());
+    // It ends with the last delivery, which the last confirms may follow.
+    assert!(report["confirmed"].as_u64() >= Some(190), "{report}");
     assert_eq!(report["refused"].as_u64(), Some(0));
 }
 
@@ -55,9 +55,13 @@ fn perf_publishes_to_topics_and_asks_for_replies() {
     let topic = ["--topic-bindings", "100", "--queues", "3"];
     let topic = [&topic[..], &["--messages", "300", "--json"]].concat();
     assert_eq!(report(&broker, &topic)["delivered"].as_u64(), Some(900));
-    let replies = ["--rpc", "10", "--duration", "3", "--json"];
-    let replies = report(&broker, &replies);
-    assert!(replies["delivered"].as_u64().unwrap() > 0, "{replies}");
+    // A busy machine may not come to a reply in three seconds.
+    let mut reports = ["3", "10", "60"].iter().map(|seconds| {
+        let replies = ["--rpc", "10", "--duration", seconds, "--json"];
+        report(&broker, &replies)
+    });
+    let replies = reports.find(|it| it["delivered"].as_u64() > Some(0));
+    let replies = replies.unwrap();
     assert!(replies["latency_us"].is_object(), "{replies}");
 }
 

