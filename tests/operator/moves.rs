@@ -116,7 +116,8 @@ fn consumer_of_the_target_is_served_while_a_long_move_goes_on() {
     for queue in ["from", "to"] {
         peer.declare(1, durable_queue(queue));
     }
-    let bodies: Vec<String> = (0..50).map(|it| it.to_string()).collect();
+    // So many that the move takes a minute.
+    let bodies: Vec<String> = (0..1200).map(|it| it.to_string()).collect();
     let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
     peer.fill("from", &bodies);
     peer.consume_no_ack(1, "to", "c");
@@ -136,7 +137,9 @@ fn consumer_of_the_target_is_served_while_a_long_move_goes_on() {
     let ended = until_over(&http, &job);
     assert_eq!(ended["state"], "cancelled");
     let moved = ended["moved"].as_u64().unwrap() as usize;
-    assert_eq!(payloads(&http, "from", 0), bodies[moved..]);
+    let left = payloads(&http, "from", 0);
+    assert_eq!(left, bodies[moved..moved + left.len()]);
+    assert_eq!(peer.counts(1, "from").0 as usize, bodies.len() - moved);
     assert_eq!(http.send("GET", "/api/leveret/moves/999", None).status, 404);
 }
 
@@ -188,6 +191,14 @@ fn each_message_is_consumed_once_while_some_are_moved_away_from_under_a_consumer
         );
     }
     peer.expect_confirms_to(1, MESSAGES as u64);
+    let body = json!({ "to": { "queue": "to" }, "filter": { "routing_key": "odd" }, "rate": 5000, "wait_ms": 0 });
+    let id = http.post(&path("from", "move"), body)["id"].clone();
+    // Something is for the second consumer, however quick the first one is.
+    let mut other = Peer::connect_to(&broker);
+    let deadline = Instant::now() + PATIENCE;
+    while other.counts(1, "to").0 == 0 {
+        assert!(Instant::now() < deadline, "nothing is moved");
+    }
     let seen = AtomicUsize::new(0);
     let consume = |queue| consume_all(&broker, queue, &seen, MESSAGES);
     let (from, to) = thread::scope(|scope| {
@@ -195,10 +206,10 @@ fn each_message_is_consumed_once_while_some_are_moved_away_from_under_a_consumer
             scope.spawn(|| consume("from")),
             scope.spawn(|| consume("to")),
         );
-        let body = json!({ "to": { "queue": "to" }, "filter": { "routing_key": "odd" }, "rate": 5000, "wait_ms": 30_000 });
-        assert_eq!(http.post(&path("from", "move"), body)["state"], "done");
         (from.join().unwrap(), to.join().unwrap())
     });
+    let ended = until_over(&http, &format!("/api/leveret/moves/{id}"));
+    assert_eq!(ended["state"], "done");
     assert!(
         !from.is_empty() && !to.is_empty(),
         "{} {}",
