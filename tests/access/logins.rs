@@ -126,17 +126,19 @@ fn a_right_password_is_not_held_up_by_the_guesses_of_others() {
     for _ in 0..8 {
         is_refused(&served, "victim", "guess");
     }
-    let mut slowed = attempt(&served, "victim", "guess");
-    let before = Instant::now();
-    is_accepted(&served, "victim", "victim");
-    let accepted = before.elapsed();
-    slowed.expect_close_with_code(403);
-    let refused = before.elapsed();
-    assert!(
-        accepted < refused,
-        "accepted after {accepted:?}, refused after {refused:?}"
-    );
-    assert!(refused > Duration::from_millis(500), "{refused:?}");
+    // A busy machine holds up everybody; then once more.
+    let is_held_up = || {
+        let before = Instant::now();
+        let mut slowed = attempt(&served, "victim", "guess");
+        is_accepted(&served, "victim", "victim");
+        let accepted = before.elapsed();
+        slowed.expect_close_with_code(403);
+        let refused = before.elapsed();
+        assert!(refused > Duration::from_millis(500), "{refused:?}");
+        accepted > refused / 2
+    };
+    let held_up = (0..10).take_while(|_| is_held_up()).count();
+    assert!(held_up < 10, "a right password is held up each time");
 }
 
 #[test]

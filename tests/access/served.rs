@@ -37,7 +37,7 @@ pub fn settings() -> Settings {
         frame_max: 131_072,
         max_message_size: 16 << 20,
         consumer_timeout: 0,
-        login_timeout: 20_000,
+        login_timeout: 300_000,
         connection_max: 0,
         loopback_users: vec!["guest".to_owned()],
     }

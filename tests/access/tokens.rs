@@ -30,7 +30,7 @@ use crate::{
     served::Served,
     support::{
         Broker, Login, PATIENCE, Peer, basic, certificates::Authority, connection,
-        handshake::plain, queue,
+        handshake::plain, queue, with_time_enough,
     },
     web,
 };
@@ -184,15 +184,22 @@ fn a_token_without_permissions_in_the_vhost_does_not_open_it() {
     peer.expect_connection_close::<connection::Open>(530, text);
 }
 
+/// Seconds that a token is good for that ends in a test.
+const SOON: [u64; 3] = [3, 12, 48];
+
 #[test]
 fn a_connection_ends_with_its_token_and_lives_on_with_a_new_one() {
+    with_time_enough(SOON, a_connection_ends_with_its_token);
+}
+
+fn a_connection_ends_with_its_token(seconds: u64) {
     let issuer = Issuer::start();
     let served = Served::start_configured(issuer.options());
     let start = Instant::now();
-    let mut renewed = connected(&served, &issuer.token_of("ann", 3, EVERYTHING));
-    let mut ending = connected(&served, &issuer.token_of("ann", 3, EVERYTHING));
+    let mut renewed = connected(&served, &issuer.token_of("ann", seconds, EVERYTHING));
+    let mut ending = connected(&served, &issuer.token_of("ann", seconds, EVERYTHING));
     let update = connection::UpdateSecret {
-        new_secret: issuer.token_of("ann", 100, EVERYTHING).as_str().into(),
+        new_secret: issuer.token_of("ann", 1000, EVERYTHING).as_str().into(),
         reason: "it ends soon".into(),
     };
     renewed.call::<_, connection::UpdateSecretOk>(0, update);
@@ -209,15 +216,19 @@ fn a_connection_ends_with_its_token_and_lives_on_with_a_new_one() {
 /// RabbitMQ: `rabbit_access_control:expiry_timestamp` asks those who say what a user may do.
 #[test]
 fn a_login_lasts_as_long_as_whoever_says_what_the_user_may_do_says() {
+    with_time_enough(SOON, a_login_lasts_as_long_as_its_token);
+}
+
+fn a_login_lasts_as_long_as_its_token(seconds: u64) {
     let issuer = Issuer::start();
     let mut options = issuer.options();
     let chain = "oauth2:internal,oauth2".to_owned();
     options.push(("LEVERET_AUTH_BACKENDS".to_owned(), chain));
     let served = Served::start_configured(options);
     served.user("ann", [".*"; 3]);
-    let mut ann = connected(&served, &issuer.token_of("ann", 3, EVERYTHING));
+    let mut ann = connected(&served, &issuer.token_of("ann", seconds, EVERYTHING));
     // Not a user of the broker's own: the token says what he may do.
-    let mut bob = connected(&served, &issuer.token_of("bob", 3, EVERYTHING));
+    let mut bob = connected(&served, &issuer.token_of("bob", seconds, EVERYTHING));
     bob.expect_close_with_code(320);
     // Her token is over too; the broker's own permissions are not.
     ann.round_trip();
