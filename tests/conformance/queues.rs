@@ -2,7 +2,8 @@
 
 use crate::leveret_only;
 use crate::support::content::publish_to;
-use crate::support::operations::exclusive_queue;
+use crate::support::operations::{consume_from, exclusive_queue};
+use crate::support::peer::method_bytes;
 use crate::support::{
     AMQPClass, AMQPProperties, AMQPValue, PATIENCE, Peer, basic, durable_queue, longstr, queue,
     table, unique,
@@ -376,7 +377,7 @@ fn getting_from_and_consuming_from_a_missing_queue_is_404() {
     );
     peer.expect_channel_close::<basic::Get>(1, 404, &text);
     peer.open_channel(1);
-    peer.send(1, crate::support::operations::consume_from(&name, "c"));
+    peer.send(1, consume_from(&name, "c"));
     peer.expect_channel_close::<basic::Consume>(1, 404, &text);
     peer.close();
 }
@@ -394,9 +395,18 @@ fn line_ends_are_cut_out_of_names() {
 #[test]
 fn a_queue_that_nobody_uses_expires_and_one_with_a_consumer_does_not() {
     let mut peer = Peer::connect();
-    let arguments = || table([("x-expires", AMQPValue::LongInt(200))]);
-    let consumed = peer.fresh_queue_with(1, "consumed", arguments());
-    peer.consume(1, &consumed, "c");
+    let arguments = || table([("x-expires", AMQPValue::LongInt(500))]);
+    let consumed = unique("consumed");
+    let declare = queue::Declare {
+        arguments: arguments(),
+        ..exclusive_queue(&consumed)
+    };
+    // In one piece: on a busy machine half a second may pass between two.
+    let mut both = method_bytes(1, declare);
+    both.extend(method_bytes(1, consume_from(&consumed, "c")));
+    peer.send_bytes(&both);
+    peer.expect::<queue::DeclareOk>(1);
+    peer.expect::<basic::ConsumeOk>(1);
     let unused = peer.fresh_queue_with(1, "unused", arguments());
     peer.confirm_select(1);
     let deadline = Instant::now() + PATIENCE;
