@@ -3,13 +3,14 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use amqp_codec::FieldTable;
+use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
     message::Message,
     paging::Pager,
     queue::{
-        DeadReason, Priorities, Queue, QueueArguments, QueueProperties, Work,
+        DeadReason, DeliveryCounts, Priorities, Queue, QueueArguments, QueueProperties, Work,
         arguments::{DelayedRetryType, Overflow, QueueType},
     },
     store::{MemoryStore, MessageStore, QueueId},
@@ -53,6 +54,12 @@ fn message(body: &str, ttl: Option<&str>) -> Message {
         properties.extend_from_slice(ttl.as_bytes());
     }
     Message::new("", "queue", &properties, body.as_bytes(), true)
+}
+
+/// How many messages the store has, of whatever priority.
+fn stored(store: &MemoryStore) -> usize {
+    let count = |queue| store.backlog(queue).unwrap().map_or(0, |it| it.count);
+    store.queues().unwrap().into_iter().map(count).sum()
 }
 
 /// Says how many were refused.
@@ -222,13 +229,13 @@ fn purge_and_delete_take_what_waits_out_of_the_store_too() {
     fail_one(&queue, START);
     assert_eq!(queue.purge(START, &mut Work::default()), 3);
     assert_eq!(queue.counts().messages(), 0);
-    assert!(store.backlog(QueueId(1)).unwrap().is_none());
+    assert_eq!(stored(&store), 0);
     assert!(get(&queue, START + 1000).is_none());
     publish(&queue, &["d", "e"], START);
     fail_one(&queue, START);
     let deleted = queue.delete(|_| Ok(()), &mut Work::default()).unwrap();
     assert_eq!(deleted, 1, "ready messages are what RabbitMQ counts");
-    assert!(store.backlog(QueueId(1)).unwrap().is_none());
+    assert_eq!(stored(&store), 0);
 }
 
 /// A queue after a start, with what the store holds.
@@ -315,4 +322,187 @@ fn another_rule_counts_for_what_comes_back_from_then_on() {
         queue.state.lock().delayed.is_none(),
         "nothing is left of it"
     );
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Publish(u8),
+    Get,
+    /// One of the deliveries is answered: acknowledged, or brought back.
+    Answer(usize, Option<Requeued>),
+    Pass(u64),
+    /// Whatever can be forgotten is.
+    Evict,
+    Purge,
+    /// The broker ends, with everything that is delivered.
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let requeued = prop_oneof![
+        1 => Just(None),
+        2 => Just(Some(Requeued::Failed)),
+        2 => Just(Some(Requeued::Unprocessed)),
+    ];
+    prop_oneof![
+        3 => (1..6_u8).prop_map(Step::Publish),
+        6 => Just(Step::Get),
+        6 => (any::<usize>(), requeued).prop_map(|(which, how)| Step::Answer(which, how)),
+        3 => (1..200_u64).prop_map(Step::Pass),
+        2 => Just(Step::Evict),
+        1 => Just(Step::Purge),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// What a message is up to, and its counts.
+#[derive(Debug, Clone, Copy)]
+struct Modelled {
+    counts: DeliveryCounts,
+    /// When it is ready; `None` while it is delivered.
+    ready_at: Option<Millis>,
+}
+
+type Model = BTreeMap<u64, Modelled>;
+
+/// A queue with the type of delay, and what has to be true of it.
+struct Trial {
+    store: Arc<MemoryStore>,
+    arguments: QueueArguments,
+    queue: Arc<Queue>,
+    model: Model,
+    held: Vec<(u64, Entry)>,
+    next: u64,
+    now: Millis,
+}
+
+impl Trial {
+    fn new(retry_type: DelayedRetryType) -> Self {
+        let arguments = QueueArguments {
+            delayed_retry_type: retry_type,
+            delivery_limit: Some(-1),
+            ..retrying()
+        };
+        let store = Arc::new(MemoryStore::pageable());
+        Self {
+            queue: queue_in(&store, arguments.clone()),
+            store,
+            arguments,
+            model: Model::new(),
+            held: Vec::new(),
+            next: 0,
+            now: START,
+        }
+    }
+
+    fn publish(&mut self) {
+        publish(&self.queue, &[&self.next.to_string()], self.now);
+        let new = Modelled {
+            counts: DeliveryCounts::default(),
+            ready_at: Some(self.now),
+        };
+        self.model.insert(self.next, new);
+        self.next += 1;
+    }
+
+    fn get(&mut self) {
+        let ready = |it: &&mut Modelled| it.ready_at.is_some_and(|at| at <= self.now);
+        let mut waiting = self.model.iter_mut();
+        let expected = waiting.find(|(_, it)| ready(it));
+        let entry = get(&self.queue, self.now);
+        let number = entry.as_ref().map(|entry| {
+            let body = String::from_utf8_lossy(entry.message.body());
+            body.parse::<u64>().unwrap()
+        });
+        assert_eq!(number, expected.as_ref().map(|(number, _)| **number));
+        if let (Some(entry), Some((number, modelled))) = (entry, expected) {
+            assert_eq!(entry.counts, modelled.counts);
+            modelled.ready_at = None;
+            self.held.push((*number, entry));
+        }
+    }
+
+    fn answer(&mut self, which: usize, requeued: Option<Requeued>) {
+        if self.held.is_empty() {
+            return;
+        }
+        let (number, entry) = self.held.swap_remove(which % self.held.len());
+        let Some(requeued) = requeued else {
+            let entries = std::iter::once(&entry);
+            self.queue
+                .settle(None, entries, self.now, &mut Work::default());
+            self.model.remove(&number);
+            return;
+        };
+        bring_back(&self.queue, entry, requeued, self.now);
+        let modelled = self.model.get_mut(&number).unwrap();
+        modelled.counts.add(requeued);
+        let rule = self.arguments.delayed_retry().unwrap();
+        let delay = rule.delay(modelled.counts, requeued).unwrap_or(0);
+        modelled.ready_at = Some(self.now + delay);
+    }
+
+    fn purge(&mut self) {
+        let waiting = self.model.values().filter(|it| it.ready_at.is_some());
+        let waiting = waiting.count();
+        let purged = self.queue.purge(self.now, &mut Work::default());
+        assert_eq!(purged, waiting);
+        self.model.retain(|_, it| it.ready_at.is_none());
+    }
+
+    fn restart(&mut self) {
+        self.held.clear();
+        self.queue = recovered(&self.store, self.arguments.clone(), self.now);
+        let rule = self.arguments.delayed_retry().unwrap();
+        for modelled in self.model.values_mut() {
+            let delay = rule.delay_after_start(modelled.counts).unwrap_or(0);
+            modelled.ready_at = Some(self.now + delay);
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Publish(count) => (0..count).for_each(|_| self.publish()),
+            Step::Get => self.get(),
+            Step::Answer(which, requeued) => self.answer(which, requeued),
+            Step::Pass(time) => {
+                self.now += time;
+                ring(&self.queue, self.now, &mut Work::default());
+            }
+            Step::Evict => drop(self.queue.evict(&|| false)),
+            Step::Purge => self.purge(),
+            Step::Restart => self.restart(),
+        }
+    }
+
+    fn check(&self) {
+        let counts = self.queue.counts();
+        assert_eq!(counts.messages(), self.model.len());
+        assert_eq!(counts.unacknowledged, self.held.len());
+        assert_eq!(stored(&self.store), self.model.len());
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_message_comes_in_its_time_and_its_place_and_none_is_lost(
+        retry_type in prop_oneof![
+            Just(DelayedRetryType::All),
+            Just(DelayedRetryType::Failed),
+            Just(DelayedRetryType::Returned),
+        ],
+        steps in vec(step(), 1..60),
+    ) {
+        let mut trial = Trial::new(retry_type);
+        for step in steps {
+            trial.take(step);
+            trial.check();
+        }
+        // In the end everything comes, in its order.
+        trial.now += 1000;
+        ring(&trial.queue, trial.now, &mut Work::default());
+        let waiting = trial.model.len() - trial.held.len();
+        (0..=waiting).for_each(|_| trial.get());
+        prop_assert_eq!(trial.held.len(), trial.model.len());
+    }
 }
