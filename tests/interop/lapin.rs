@@ -16,7 +16,7 @@ use crate::{
         bodies, connect, consume, declare, declare_exclusive, drain, get, message_count, open,
         publish, publish_confirmed, unique,
     },
-    support::{Broker, PATIENCE},
+    support::{Broker, PATIENCE, with_time_enough},
 };
 
 fn uri() -> (std::sync::Arc<Broker>, String) {
@@ -387,17 +387,25 @@ async fn carries_large_messages_and_unicode_names() {
     );
 }
 
-#[tokio::test]
-async fn keeps_an_idle_connection_alive_by_heartbeats() {
+#[test]
+fn keeps_an_idle_connection_alive_by_heartbeats() {
+    with_time_enough([1, 4, 12], |interval| {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(an_idle_connection_is_kept_alive(interval));
+    });
+}
+
+async fn an_idle_connection_is_kept_alive(interval: u16) {
     let (_broker, uri) = uri();
-    let connection = connect(&format!("{uri}?heartbeat=1&frame_max=8192")).await;
-    assert_eq!(connection.configuration().heartbeat(), 1);
+    let connection = connect(&format!("{uri}?heartbeat={interval}&frame_max=8192")).await;
+    assert_eq!(connection.configuration().heartbeat(), interval);
     assert_eq!(connection.configuration().frame_max(), 8192);
     let mut events = connection.events_listener();
     let channel = connection.create_channel().await.expect("a channel");
     // lapin gives up when nothing has come for two intervals, so an event is a failure here; one
     // of blocking would be heard the same way.
-    while let Ok(event) = timeout(Duration::from_millis(3200), events.next()).await {
+    let idle = Duration::from_millis(3200) * interval.into();
+    while let Ok(event) = timeout(idle, events.next()).await {
         assert!(matches!(event, Some(Event::Connected)), "{event:?}");
     }
     declare_exclusive(&channel).await;
