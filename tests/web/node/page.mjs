@@ -13,7 +13,7 @@ export const base = process.env.WEB_URL;
 const amqpUrl = process.env.AMQP_URL;
 
 /** Longer than any step takes on a machine that is busy with other tests. */
-export const PATIENCE = 30_000;
+export const PATIENCE = 60_000;
 
 export class Scene {
   #closing = [];
