@@ -9,8 +9,8 @@ use crate::leveret_only;
 use crate::support::http::Http;
 use crate::support::table::{field, text};
 use crate::support::{
-    AMQPProperties, AMQPValue, Broker, Delivery, PATIENCE, Peer, durable_queue, longstr, pause,
-    queue, table, unique,
+    AMQPProperties, AMQPValue, Broker, Delivery, Got, PATIENCE, Peer, durable_queue, longstr,
+    pause, queue, table, unique,
 };
 
 const REASON: &str = "it came with RabbitMQ 4.3";
@@ -56,6 +56,19 @@ fn declare<const N: usize>(
 /// What the HTTP API says of a queue.
 fn shown(peer: &Peer, queue: &str) -> Value {
     Http::guest(peer.broker()).get(&format!("/api/queues/%2F/{queue}"))
+}
+
+/// Polls until the queue has a message, to be answered.
+#[track_caller]
+fn take(peer: &mut Peer, queue: &str) -> Got {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(got) = peer.get(1, queue, false) {
+            return got;
+        }
+        assert!(Instant::now() < deadline, "nothing comes to {queue}");
+        pause();
+    }
 }
 
 /// The next delivery, which is to be of this text.
@@ -165,16 +178,10 @@ fn a_delivery_limit_ends_it_and_a_length_limit_counts_what_waits() {
     let queue = declare(&mut peer, "all", 1, more);
     peer.fill(&queue, &["poison"]);
     for _ in 0..2 {
-        let deadline = Instant::now() + PATIENCE;
-        let got = loop {
-            if let Some(got) = peer.get(1, &queue, false) {
-                break got;
-            }
-            assert!(Instant::now() < deadline, "it does not come back");
-        };
+        let got = take(&mut peer, &queue);
         peer.reject(1, got.method.delivery_tag, true);
     }
-    let got = peer.get(1, &dead, true).expect("a dead letter");
+    let got = take(&mut peer, &dead);
     let headers = got.properties.headers().clone().expect("headers");
     assert_eq!(text(&headers, "x-first-death-reason"), "delivery_limit");
     peer.delete_queue(1, &queue);

@@ -25,7 +25,7 @@ impl RabbitMq {
             Path::new(SERVER).exists(),
             "no {SERVER}: apt-get install rabbitmq-server"
         );
-        // Its ports are free when they are chosen, and may be somebody else's when it takes them.
+        // Its ports are free when they are chosen, and may even so be somebody else's when it takes them.
         let started = Self::try_start(plugins).or_else(|_| Self::try_start(plugins));
         started.unwrap()
     }
@@ -33,12 +33,7 @@ impl RabbitMq {
     /// What waiting for it said if it does not start.
     fn try_start(plugins: &str) -> Result<Self, Output> {
         let folder = tempfile::tempdir().unwrap();
-        // Kept until all are chosen, so that they differ.
-        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = listeners
-            .each_ref()
-            .map(|it| it.local_addr().unwrap().port());
-        drop(listeners);
+        let ports = free_ports();
         let node = format!("leveret-test-{}@localhost", ports[0]);
         fs::write(folder.path().join("plugins"), plugins).unwrap();
         let management = format!("management.tcp.port = {}\n", ports[2]);
@@ -85,6 +80,17 @@ impl RabbitMq {
         let mut command = command(CTL, self.folder(), &self.node, self.ports);
         command.args(arguments).output().unwrap()
     }
+}
+
+/// Three ports that nobody has. It takes RabbitMQ seconds until it listens: a port that the kernel chooses might be some
+/// connection's by then, so these are below the ones that it chooses from.
+fn free_ports() -> [u16; 3] {
+    let first = 20_000 + (std::process::id() % 1_000) as u16 * 10;
+    let mut listeners =
+        (first..32_000).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    // Kept until all are chosen, so that they differ.
+    let listeners = [(); 3].map(|()| listeners.next().unwrap());
+    listeners.map(|it| it.local_addr().unwrap().port())
 }
 
 fn command(program: &str, folder: &Path, node: &str, [amqp, distribution, _]: [u16; 3]) -> Command {
