@@ -7,8 +7,12 @@
     missing_docs
 )]
 
+#[path = "journal/allocations.rs"]
+mod allocations;
 #[path = "journal/faulty_disk.rs"]
 mod faulty_disk;
+#[path = "journal/files.rs"]
+mod files;
 #[path = "journal/log.rs"]
 mod log;
 #[path = "journal/log_damage.rs"]

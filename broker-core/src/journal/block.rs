@@ -13,6 +13,7 @@
 //! ```
 //! Numbers are little-endian.
 
+use super::run;
 use crate::{
     message::{Flags, Layout, Message},
     queue::Millis,
@@ -26,7 +27,7 @@ pub(super) const HEADER: usize = 48;
 /// Bytes in front of each message's content.
 pub(super) const MESSAGE_HEADER: usize = 20;
 /// Where the checksummed part starts.
-const CHECKED: usize = 12;
+pub(super) const CHECKED: usize = 12;
 
 /// Some message of the block has an expiration of its own.
 const MAY_EXPIRE: u8 = 1;
@@ -274,11 +275,11 @@ impl BlockWriter {
 
     /// Whether a message fits in here: of the same queue, not in front of the first, near enough in place and time.
     pub(super) fn takes(&self, queue: QueueId, position: Position, entered: Millis) -> bool {
-        let near = |from: u64, to: u64| {
-            to.checked_sub(from)
-                .is_some_and(|d| d < u64::from(u32::MAX))
-        };
-        self.queue == queue && near(self.first, position) && near(self.time, entered)
+        let span = position.checked_sub(self.first);
+        let age = entered.checked_sub(self.time);
+        self.queue == queue
+            && span.is_some_and(|span| run::is_near(span, u64::from(self.count) + 1))
+            && age.is_some_and(|age| age < u64::from(u32::MAX))
     }
 
     /// Bytes of the block so far.

@@ -149,6 +149,9 @@ impl Index {
         if header.refers || !header.is_dense() {
             for record in block::records(bytes) {
                 let record = record?;
+                if record.position > header.last {
+                    return Err("a message behind the end of its block");
+                }
                 positions.push(record.position);
                 if let Content::Shared(id) = record.content {
                     let body = self.bodies.get_mut(&id);
@@ -172,7 +175,7 @@ impl Index {
         to: Position,
         bytes: Option<u64>,
     ) {
-        let Some(state) = self.queues.get_mut(&queue) else {
+        let Some(state) = self.queues.get_mut(&queue).filter(|_| from <= to) else {
             return;
         };
         let mut index = state.runs.partition_point(|run| run.first <= to);

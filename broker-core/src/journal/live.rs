@@ -1,4 +1,5 @@
-//! Which positions of a run are alive: nothing as long as all of them are, otherwise one bit each.
+//! Which positions of a run are alive: nothing as long as all of them are, otherwise one bit each, or a list where they lie
+//! too far apart for that.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub(super) enum Live {
         /// The bits.
         words: Vec<u64>,
     },
+    /// These, in order.
+    Few(Vec<Position>),
 }
 
 impl Live {
@@ -37,10 +40,41 @@ impl Live {
         }
     }
 
-    /// Adds all positions from `from` to `to`. To be called on bits.
+    /// Goes over to a list.
+    pub(super) fn scatter(&mut self) {
+        if let Self::Bits { origin, words } = self {
+            let mut few = Vec::new();
+            for (word, base) in words.iter().zip((*origin..).step_by(BITS as usize)) {
+                let bits = (0..BITS).filter(|bit| word >> bit & 1 == 1);
+                few.extend(bits.map(|bit| base + bit));
+            }
+            *self = Self::Few(few);
+        }
+    }
+
+    /// Whether what was read can be what was written: positions in order, bits with positions that exist.
+    pub(super) fn is_sound(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Bits { origin, words } => {
+                let span = (words.len() as u64).checked_mul(BITS);
+                origin % BITS == 0 && span.and_then(|span| origin.checked_add(span)).is_some()
+            }
+            Self::Few(few) => few.is_sorted_by(|a, b| a < b),
+        }
+    }
+
+    /// Adds all positions from `from` to `to`. Not to be called where all are alive.
     pub(super) fn set(&mut self, from: Position, to: Position) {
-        let Self::Bits { origin, words } = self else {
-            return;
+        let (origin, words) = match self {
+            Self::All => return,
+            Self::Bits { origin, words } => (origin, words),
+            Self::Few(few) => {
+                let place = few.partition_point(|position| *position < from);
+                let end = few.partition_point(|position| *position <= to);
+                few.splice(place..end, from..=to);
+                return;
+            }
         };
         if from < *origin {
             let lower = from / BITS * BITS;
@@ -59,10 +93,16 @@ impl Live {
         });
     }
 
-    /// Takes all positions from `from` to `to` out and says how many were there. To be called on bits.
+    /// Takes all positions from `from` to `to` out and says how many were there. Not to be called where all are alive.
     pub(super) fn clear(&mut self, from: Position, to: Position) -> u32 {
-        let Self::Bits { origin, words } = self else {
-            return 0;
+        let (origin, words) = match self {
+            Self::All => return 0,
+            Self::Bits { origin, words } => (origin, words),
+            Self::Few(few) => {
+                let before = few.len();
+                few.retain(|position| !(from..=to).contains(position));
+                return (before - few.len()) as u32;
+            }
         };
         let end = *origin + words.len() as u64 * BITS;
         let (from, to) = (from.max(*origin), to.min(end.saturating_sub(1)));
@@ -86,13 +126,19 @@ impl Live {
                 let word = words.get((offset / BITS) as usize);
                 word.is_some_and(|word| word >> (offset % BITS) & 1 == 1)
             }),
+            Self::Few(few) => few.binary_search(&position).is_ok(),
         }
     }
 
     /// Whether some position from `from` to `to`, which lie within the run, is alive.
     pub(super) fn any(&self, from: Position, to: Position) -> bool {
-        let Self::Bits { origin, words } = self else {
-            return from <= to;
+        let (origin, words) = match self {
+            Self::All => return from <= to,
+            Self::Bits { origin, words } => (origin, words),
+            Self::Few(few) => {
+                let place = few.partition_point(|position| *position < from);
+                return few.get(place).is_some_and(|position| *position <= to);
+            }
         };
         let end = *origin + words.len() as u64 * BITS;
         let (from, to) = (from.max(*origin), to.min(end.saturating_sub(1)));
@@ -105,19 +151,23 @@ impl Live {
         found
     }
 
-    /// The lowest live position, if there are bits.
+    /// The lowest live position, unless all are alive.
     pub(super) fn first(&self) -> Option<Position> {
-        let Self::Bits { origin, words } = self else {
-            return None;
+        let (origin, words) = match self {
+            Self::All => return None,
+            Self::Bits { origin, words } => (origin, words),
+            Self::Few(few) => return few.first().copied(),
         };
         let (index, word) = words.iter().enumerate().find(|(_, word)| **word != 0)?;
         Some(*origin + index as u64 * BITS + u64::from(word.trailing_zeros()))
     }
 
-    /// The highest live position, if there are bits.
+    /// The highest live position, unless all are alive.
     pub(super) fn last(&self) -> Option<Position> {
-        let Self::Bits { origin, words } = self else {
-            return None;
+        let (origin, words) = match self {
+            Self::All => return None,
+            Self::Bits { origin, words } => (origin, words),
+            Self::Few(few) => return few.last().copied(),
         };
         let (index, word) = words
             .iter()
@@ -127,10 +177,15 @@ impl Live {
         Some(*origin + index as u64 * BITS + u64::from(BITS as u32 - 1 - word.leading_zeros()))
     }
 
-    /// Only the positions that are in `other` too. Both are bits.
+    /// Only the positions that are in `other` too; says how many. Not to be called where all are alive.
     pub(super) fn retain(&mut self, other: impl Fn(Position) -> bool) -> u32 {
-        let Self::Bits { origin, words } = self else {
-            return 0;
+        let (origin, words) = match self {
+            Self::All => return 0,
+            Self::Bits { origin, words } => (origin, words),
+            Self::Few(few) => {
+                few.retain(|position| other(*position));
+                return few.len() as u32;
+            }
         };
         let mut kept = 0;
         for (index, word) in words.iter_mut().enumerate() {
@@ -170,10 +225,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bits_agree_with_a_set(changes in prop::collection::vec((any::<bool>(), 0u64..400, 0u64..150), 1..40)) {
+        fn bits_agree_with_a_set(changes in prop::collection::vec((any::<bool>(), 0u64..400, 0u64..150), 1..40), few in 0usize..40) {
             let mut live = Live::none(200);
             let mut set = BTreeSet::new();
-            for (add, from, more) in changes {
+            for (index, (add, from, more)) in changes.into_iter().enumerate() {
+                if index == few {
+                    live.scatter();
+                }
+                prop_assert!(live.is_sound());
                 let to = from + more;
                 if add {
                     live.set(from, to);

@@ -28,12 +28,13 @@ use crate::{
 };
 
 const MAGIC: u32 = u32::from_le_bytes(*b"LVM1");
-const HEADER: usize = 24;
+/// Bytes in front of a record's edits.
+pub(super) const HEADER: usize = 24;
 /// Bytes of the header that its checksum covers.
 const CHECKED: usize = 20;
 /// What a record is called that was cut off or changed.
 const NOT_WHOLE: &str = "a record that is not whole";
-const NAME: &str = "manifest";
+pub(super) const NAME: &str = "manifest";
 const NEW_NAME: &str = "manifest.new";
 /// Where a repair keeps the manifest that it replaces.
 const KEPT_NAME: &str = "manifest.before-repair";
@@ -78,6 +79,17 @@ pub(super) enum Edit {
     },
     /// The queue is gone with its runs and counts.
     DropQueue(QueueId),
+}
+
+impl Edit {
+    /// Whether it can be what was written: not if its numbers contradict each other.
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::Add(segment) => segment.is_sound(),
+            Self::Alive { live, .. } => *live != Live::All && live.is_sound(),
+            Self::LogStart(_) | Self::Drop(_) | Self::Counts { .. } | Self::DropQueue(_) => true,
+        }
+    }
 }
 
 /// The manifest's file, open for appending.
@@ -265,6 +277,9 @@ fn replay(
         let rest = bytes.get(length..).unwrap_or_default();
         let what = match record(rest, records) {
             Record::Whole(edits) => match postcard::from_bytes::<Vec<Edit>>(edits) {
+                Ok(decoded) if !decoded.iter().all(Edit::is_sound) => {
+                    "edits that cannot be".to_owned()
+                }
                 Ok(decoded) => {
                     decoded.into_iter().for_each(&mut *each);
                     length += HEADER + edits.len();
@@ -349,15 +364,27 @@ pub(super) fn find_record(bytes: &[u8]) -> Option<usize> {
     })
 }
 
+/// The edits of the first record, and what is behind it.
+pub(super) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = Fields(bytes.get(4..8)?).u32().ok()? as usize;
+    let (record, rest) = bytes.split_at_checked(HEADER + length)?;
+    Some((record.get(HEADER..)?, rest))
+}
+
 fn encode(edits: &[Edit], number: u64) -> Result<Vec<u8>, Error> {
     let encoded = postcard::to_allocvec(edits)
         .map_err(|error| Error::Internal(format!("cannot encode the manifest: {error}")))?;
+    Ok(framed(&encoded, number))
+}
+
+/// The record of encoded edits.
+pub(super) fn framed(encoded: &[u8], number: u64) -> Vec<u8> {
     let mut record = Vec::with_capacity(HEADER + encoded.len());
     record.extend_from_slice(&MAGIC.to_le_bytes());
     record.extend_from_slice(&(encoded.len() as u32).to_le_bytes());
-    record.extend_from_slice(&crc32c::crc32c(&encoded).to_le_bytes());
+    record.extend_from_slice(&crc32c::crc32c(encoded).to_le_bytes());
     record.extend_from_slice(&number.to_le_bytes());
     record.extend_from_slice(&crc32c::crc32c(&record).to_le_bytes());
-    record.extend_from_slice(&encoded);
-    Ok(record)
+    record.extend_from_slice(encoded);
+    record
 }

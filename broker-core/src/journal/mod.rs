@@ -10,6 +10,7 @@
 mod block;
 pub mod check;
 mod copying;
+mod exercise;
 mod file_log;
 pub mod file_system;
 mod index;
@@ -18,6 +19,7 @@ mod items;
 mod live;
 pub mod log;
 mod manifest;
+mod memory_disk;
 mod mover;
 mod reader;
 mod run;
@@ -27,9 +29,12 @@ pub mod statistics;
 mod store;
 mod trouble;
 
-#[doc(hidden)]
-pub use self::file_log::exercise as exercise_reader;
 use self::shared::Shared;
+#[doc(hidden)]
+pub use self::{
+    exercise::{exercise as exercise_files, seed as exercise_seed},
+    file_log::exercise as exercise_reader,
+};
 pub use self::{
     file_log::{FileLog, Survey},
     store::JournalStore,

@@ -5,7 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{block::BlockHeader, live::Live};
+use super::{
+    block::{self, BlockHeader},
+    live::Live,
+    segment::Segment,
+};
 use crate::{queue::Millis, store::Position};
 
 /// A file of the journal.
@@ -39,6 +43,13 @@ impl BlockPlace {
             length: header.length,
             offset,
         }
+    }
+
+    /// Whether a segment may hold it.
+    pub(super) fn is_sound(&self, segment: &Segment) -> bool {
+        let end = self.offset.checked_add(u64::from(self.length));
+        let last = self.first.checked_add(u64::from(self.span));
+        last.is_some() && end.is_some_and(|end| end <= segment.length)
     }
 
     /// The highest position in the block.
@@ -87,6 +98,11 @@ const SPAN_OF_ONE: u64 = 64;
 /// See [`SPAN_OF_ONE`].
 const FREE_SPAN: u64 = 4096;
 
+/// Whether `count` messages over `span` positions are near enough to each other to have a bit for each position.
+pub(super) fn is_near(span: u64, count: u64) -> bool {
+    span <= FREE_SPAN + SPAN_OF_ONE * count
+}
+
 /// Room for blocks that an empty run keeps.
 const KEPT_BLOCKS: usize = 64;
 
@@ -129,7 +145,7 @@ impl Run {
             return self.place == place;
         }
         let span = self.last.max(header.last) - self.first.min(header.first);
-        span <= FREE_SPAN + SPAN_OF_ONE * (u64::from(self.count) + u64::from(header.count))
+        is_near(span, u64::from(self.count) + u64::from(header.count))
     }
 
     /// Adds a block whose messages are all alive. `positions` are needed where the block is not dense.
@@ -147,6 +163,16 @@ impl Run {
             match fresh {
                 true => self.live = Live::none(header.first),
                 false => self.live.make_bits(self.first, self.last),
+            }
+            // No block is written that is so wide, but older versions did.
+            let span = self.last.max(header.last) - self.first.min(header.first);
+            let span = if fresh {
+                header.last - header.first
+            } else {
+                span
+            };
+            if !is_near(span, u64::from(self.count) + u64::from(header.count)) {
+                self.live.scatter();
             }
             if header.is_dense() {
                 self.live.set(header.first, header.last);
@@ -214,6 +240,25 @@ impl Run {
         self.bytes -= gone;
         self.bodies -= bodies;
         gone
+    }
+
+    /// Whether it can be what was written to the manifest about a segment.
+    pub(super) fn is_sound(&self, segment: &Segment) -> bool {
+        let most = segment.length / block::MESSAGE_HEADER as u64;
+        let dense = self
+            .last
+            .checked_sub(self.first)
+            .and_then(|s| s.checked_add(1));
+        let blocks = self.blocks.iter();
+        let mut within = blocks.map(|block| block.first >= self.first && block.last() <= self.last);
+        self.place == Place::Segment(segment.number)
+            && self.first <= self.last
+            && u64::from(self.count) <= most
+            && (self.live != Live::All || dense == Some(u64::from(self.count)))
+            && self.live.is_sound()
+            && self.bytes <= segment.length
+            && self.blocks.iter().all(|block| block.is_sound(segment))
+            && within.all(|within| within)
     }
 
     /// Whether the position is in the run and alive.

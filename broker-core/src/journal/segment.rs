@@ -29,6 +29,8 @@ const MAGIC: u32 = u32::from_le_bytes(*b"LVS1");
 pub(super) const HEADER: usize = 16;
 /// A block ends when it has reached this size: small enough to be read for a few messages, large enough for long reads.
 const BLOCK_BYTES: usize = 128 * 1024;
+/// No segment has a higher number: names have 16 digits.
+const LAST: u64 = 9_999_999_999_999_999;
 /// Written to the file at once.
 const WRITE_BYTES: usize = 512 * 1024;
 
@@ -43,6 +45,15 @@ pub(super) struct Segment {
     pub(super) runs: Vec<(QueueId, Run)>,
     /// The shared bodies in it.
     pub(super) bodies: Vec<BlockPlace>,
+}
+
+impl Segment {
+    /// Whether it can be what was written to the manifest.
+    pub(super) fn is_sound(&self) -> bool {
+        self.number <= LAST
+            && self.runs.iter().all(|(_, run)| run.is_sound(self))
+            && self.bodies.iter().all(|body| body.is_sound(self))
+    }
 }
 
 /// The file of a segment.

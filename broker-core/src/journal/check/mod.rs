@@ -134,7 +134,7 @@ fn check_log(directory: &Path, log: &FileLog, known: &mut Known, report: &mut Re
         .map(|(at, what)| Finding::at(place(at), at.offset, what));
     report.findings.extend(unreadable);
     let garbage = survey.garbage.iter().map(|damage: &Damage| {
-        let what = "the log is damaged where nobody reads it any more";
+        let what = "a group of the log that nobody reads any more is damaged, or was begun to be written over";
         Finding::at(place(damage.at), damage.at.offset, what)
     });
     report.garbage.extend(garbage);

@@ -1,8 +1,6 @@
 //! What the fuzz target `journal_reader` runs, kept here so that `cargo test` can replay its corpus through the same code.
 
 use std::{
-    collections::BTreeMap,
-    io,
     path::Path,
     sync::{Arc, mpsc},
 };
@@ -16,8 +14,9 @@ use super::{
 use crate::{
     error::Error,
     journal::{
-        file_system::{File, FileSystem},
+        file_system::FileSystem,
         log::{Follower, Log, LogOptions, LogPosition},
+        memory_disk::MemoryDisk,
     },
     store::{Completion, SyncWhen, Ticket},
 };
@@ -41,9 +40,7 @@ pub fn exercise(data: &[u8]) {
     let disk = MemoryDisk::default();
     for (number, part) in (1..).zip(bytes.chunks(FILE_SIZE as usize)) {
         let name = format!("log-{number:016}.log");
-        disk.0
-            .lock()
-            .insert(name, Arc::new(MemoryFile(Mutex::new(part.to_vec()))));
+        disk.put(name, part.to_vec());
     }
     let (found, damaged) = read(&disk);
     let (whole, missing) = look_through(&disk);
@@ -56,7 +53,7 @@ pub fn exercise(data: &[u8]) {
         if !repaired {
             return;
         }
-        assert_eq!(whole, saved, "what a survey reads is what a repair saves");
+        assert!(whole.starts_with(&found), "a survey lost what was whole");
     } else {
         assert_eq!(whole, found, "a survey reads what a replay reads");
     }
@@ -181,95 +178,5 @@ struct Sender(Mutex<mpsc::Sender<()>>);
 impl Completion for Sender {
     fn durable(&self, _: Ticket) {
         _ = self.0.lock().send(());
-    }
-}
-
-/// Files in memory, by name.
-#[derive(Clone, Default)]
-struct MemoryDisk(Arc<Mutex<BTreeMap<String, Arc<MemoryFile>>>>);
-
-struct MemoryFile(Mutex<Vec<u8>>);
-
-fn name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
-}
-
-impl FileSystem for MemoryDisk {
-    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
-        let mut files = self.0.lock();
-        let missing = || Arc::new(MemoryFile(Mutex::default()));
-        let file = match create {
-            true => Some(files.entry(name(path)).or_insert_with(missing)),
-            false => files.get_mut(&name(path)),
-        };
-        let file = file.ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(Arc::clone(file)))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut files = self.0.lock();
-        let file = files.remove(&name(from)).ok_or(io::ErrorKind::NotFound)?;
-        files.insert(name(to), file);
-        Ok(())
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let removed = self.0.lock().remove(&name(path));
-        removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
-    }
-
-    fn list(&self, _: &Path) -> io::Result<Vec<String>> {
-        Ok(self.0.lock().keys().cloned().collect())
-    }
-
-    fn create_directory(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync_directory(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl File for Arc<MemoryFile> {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let bytes = self.0.lock();
-        let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        let found = bytes.get(from..).and_then(|rest| rest.get(..buffer.len()));
-        buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
-        let mut bytes = self.0.lock();
-        let parts = parts.concat();
-        let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        let length = bytes.len().max(from + parts.len());
-        bytes.resize(length, 0);
-        if let Some(place) = bytes.get_mut(from..from + parts.len()) {
-            place.copy_from_slice(&parts);
-        }
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.0.lock().resize(length as usize, 0);
-        Ok(())
-    }
-
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        let mut bytes = self.0.lock();
-        let length = bytes.len().max(length as usize);
-        bytes.resize(length, 0);
-        Ok(())
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.0.lock().len() as u64)
     }
 }

@@ -6,26 +6,27 @@
 //! no message body is ever taken for a group.
 
 /// Bytes of a header.
-pub(super) const HEADER: usize = 56;
+pub(in crate::journal) const HEADER: usize = 56;
 
 /// Groups begin at multiples of this many bytes.
-pub(super) const ALIGNMENT: usize = 8;
+pub(in crate::journal) const ALIGNMENT: usize = 8;
 
 /// How a header begins: `LVL` and the version of the format.
-pub(super) const MAGIC: [u8; 4] = *b"LVL\x01";
+pub(in crate::journal) const MAGIC: [u8; 4] = *b"LVL\x01";
 
 /// No log gets as far as this: a group every nanosecond would take centuries.
 const LAST_SEQUENCE: u64 = u64::MAX / 2;
 
 /// What a group is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Kind {
+pub(in crate::journal) enum Kind {
     /// Its items are those of batches.
     #[default]
     Items = 0,
     /// An orderly close wrote it last. It has no items.
     Closing = 1,
-    /// A repair put it where groups were lost, so that the next one follows. Its items mean nothing.
+    /// A repair put it where groups were lost, so that the next one follows; or a start, behind the group of a close. Its
+    /// items mean nothing.
     Gap = 2,
 }
 
@@ -39,7 +40,7 @@ impl Kind {
 
 /// What stands in front of a group's items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Header {
+pub(in crate::journal) struct Header {
     /// CRC-32C of the items.
     pub items_crc: u32,
     /// Bytes of the items.
@@ -62,7 +63,7 @@ pub(super) struct Header {
 
 impl Header {
     /// As it stands in the file.
-    pub(super) fn encode(&self) -> [u8; HEADER] {
+    pub(in crate::journal) fn encode(&self) -> [u8; HEADER] {
         let words = [
             self.items_crc,
             self.length,
@@ -86,7 +87,7 @@ impl Header {
     }
 
     /// Reads one from the start of `bytes`, if a whole one stands there.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(in crate::journal) fn decode(bytes: &[u8]) -> Option<Self> {
         if !bytes.starts_with(&MAGIC) {
             return None;
         }
@@ -96,7 +97,7 @@ impl Header {
     }
 
     /// Reads what stands there without asking whether it is whole: to tell what was once begun from what never was.
-    pub(super) fn guess(bytes: &[u8]) -> Option<Self> {
+    pub(in crate::journal) fn guess(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER] = bytes.first_chunk()?;
         let mut rest = bytes.get(MAGIC.len() + size_of::<u32>()..)?;
         Some(Self {
@@ -113,19 +114,19 @@ impl Header {
     }
 
     /// Bytes of the whole group in the file.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::journal) fn size(&self) -> u64 {
         size(self.length as usize)
     }
 
     /// The last group that was known to be synced when this one was written.
-    pub(super) fn synced(&self) -> u64 {
+    pub(in crate::journal) fn synced(&self) -> u64 {
         let before = self.sequence.saturating_sub(1);
         before.saturating_sub(self.unsynced.into())
     }
 }
 
 /// Bytes in the file of a group with `length` bytes of items.
-pub(super) fn size(length: usize) -> u64 {
+pub(in crate::journal) fn size(length: usize) -> u64 {
     (HEADER + length).next_multiple_of(ALIGNMENT) as u64
 }
 

@@ -9,7 +9,7 @@ mod chain;
 mod ending;
 mod exercise;
 mod files;
-mod group;
+pub(super) mod group;
 mod reader;
 mod repair;
 mod replay;
