@@ -98,3 +98,20 @@ async fn clients_are_told_of_a_restart() {
     let closed = connection.close(200, "bye".into()).await;
     closed.expect("a clean close");
 }
+
+#[test]
+fn what_was_delivered_before_a_kill_is_flagged_though_nothing_else_happened() {
+    let Some(mut broker) = mortal_broker() else {
+        return;
+    };
+    drop(filled(&broker));
+    broker.restart();
+    let mut peer = Peer::connect_to(&broker);
+    let got = peer.get(1, QUEUE, false).expect("the first");
+    assert!(!got.method.redelivered);
+    broker.kill();
+    broker.start_again();
+    let (number, redelivered) = numbers(&broker)[0];
+    assert_eq!(number, 0);
+    assert!(redelivered, "it was delivered before");
+}

@@ -66,7 +66,7 @@ fn log_that_was_not_closed_is_not_clean_and_complete() {
 }
 
 #[test]
-fn start_without_appends_leaves_the_files_alone() {
+fn start_without_appends_ends_as_it_began() {
     let folder = TempDir::new().unwrap();
     let log = started(folder.path());
     log.log.close();
@@ -74,11 +74,27 @@ fn start_without_appends_leaves_the_files_alone() {
     let log = started(folder.path());
     assert!(log.commit(0, 10));
     log.log.close();
-    let file = folder.path().join("log-0000000000000001.log");
-    let before = fs::read(&file).unwrap();
+    for _ in 0..3 {
+        started(folder.path()).log.close();
+        let (replayed, found) = reread(folder.path());
+        assert!(replayed.clean && found == [0]);
+    }
+}
+
+#[test]
+fn start_after_a_close_is_noticed_though_nothing_was_appended() {
+    let folder = TempDir::new().unwrap();
     let log = started(folder.path());
+    assert!(log.commit(0, 10));
     log.log.close();
-    assert_eq!(fs::read(&file).unwrap(), before);
+    let copy = TempDir::new().unwrap();
+    let log = started(folder.path());
+    let name = "log-0000000000000001.log";
+    // As a killed process leaves it.
+    fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    drop(log);
+    let (replayed, found) = reread(copy.path());
+    assert!(!replayed.clean && found == [0]);
 }
 
 #[test]

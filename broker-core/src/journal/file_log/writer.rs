@@ -76,7 +76,7 @@ impl Writer {
         // What replay found may be in memory only. From now on it counts as synced.
         files.sync()?;
         let sequence = next.unwrap_or(1);
-        Ok(Self {
+        let mut writer = Self {
             files,
             follower,
             durability,
@@ -88,7 +88,25 @@ impl Writer {
             left: None,
             closed,
             unprepared: 0,
-        })
+        };
+        writer.begin()?;
+        Ok(writer)
+    }
+
+    /// A log that was closed must not look so any more: what is delivered from now on may be delivered again, though
+    /// nothing else may be written before the end.
+    fn begin(&mut self) -> Result<(), Error> {
+        if !self.closed || self.active.is_none() {
+            return Ok(());
+        }
+        match self.write(&[], Kind::Gap) {
+            Ok(_) => self.sync_active(),
+            Err(Trouble::NoRoom(why)) => {
+                tracing::warn!("whether this start ends in order will not be known: {why}");
+                Ok(())
+            }
+            Err(Trouble::Failed(error)) => Err(error),
+        }
     }
 
     /// Puts a group behind the last one; gives the place of its items.
