@@ -290,9 +290,10 @@ impl Broker {
         true
     }
 
-    /// Why the store of messages can write nothing at the moment (a full disk), if so.
+    /// Why messages or definitions cannot be written at the moment (a full disk), if so.
     pub fn store_blocked(&self) -> Option<String> {
-        self.shared.store.blocked()
+        let definitions = || self.shared.definitions.blocked();
+        self.shared.store.blocked().or_else(definitions)
     }
 
     /// Makes everything durable and stops the stores.

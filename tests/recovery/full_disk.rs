@@ -6,7 +6,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use crate::{
     kill::{contents, persistent},
     mortal_broker_with,
-    support::{Broker, Peer, connection, durable_queue},
+    support::{Broker, Peer, connection, durable_queue, queue},
 };
 
 const QUEUE: &str = "full";
@@ -106,4 +106,33 @@ fn broker_that_is_killed_while_the_disk_is_full_keeps_what_it_confirmed() {
     for (number, found) in found.iter().enumerate() {
         assert!(found.body == body(number), "message {number}");
     }
+}
+
+#[test]
+fn declaration_on_a_full_disk_waits_for_room_and_the_broker_lives() {
+    let Some(mut broker) = broker() else {
+        return;
+    };
+    let mut peer = Peer::connect_to(&broker);
+    peer.declare(1, durable_queue(QUEUE));
+    peer.confirm_select(1);
+    publish(&mut peer, 0..50);
+    peer.expect_confirms_to(1, 50);
+
+    limit_files(&broker, Some(100_000));
+    let mut late = Peer::connect_to(&broker);
+    late.send(1, durable_queue("late"));
+    // The alarm comes of the declaration alone: nothing is published that needs room.
+    peer.expect::<connection::Blocked>(0);
+    let mut reader = Peer::connect_to(&broker);
+    assert!(reader.get(1, QUEUE, false).is_some());
+    reader.close();
+
+    limit_files(&broker, None);
+    late.expect::<queue::DeclareOk>(1);
+    broker.kill();
+    broker.start_again();
+    check(&broker, 50);
+    let mut again = Peer::connect_to(&broker);
+    assert_eq!(again.counts(1, "late"), (0, 0));
 }

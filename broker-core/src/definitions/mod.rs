@@ -275,6 +275,11 @@ pub trait Definitions: Send + Sync {
     /// The last durable ticket.
     fn durable(&self) -> Ticket;
 
+    /// Says why nothing can be written at the moment (a full disk), if so. Tickets complete once there is room.
+    fn blocked(&self) -> Option<String> {
+        None
+    }
+
     /// Calls `completion` once `ticket` is durable, as [`MessageStore::notify`](crate::store::MessageStore::notify)
     /// does. The tickets of definitions and those of messages are two sequences.
     fn notify(&self, ticket: Ticket, completion: Arc<dyn Completion>);

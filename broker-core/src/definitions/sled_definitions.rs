@@ -44,6 +44,12 @@ struct Row {
     value: Option<Vec<u8>>,
 }
 
+impl Row {
+    fn size(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
+}
+
 impl SledDefinitions {
     /// Reads all definitions and starts the writer thread, which calls `on_failure` should the disk fail.
     ///
@@ -57,13 +63,13 @@ impl SledDefinitions {
             load(&live, &key, &value)?;
         }
         live.resume(Revision(number(&tree, REVISION)?));
-        // No sync: whatever uses an id of this start is written after it, so it cannot be there without it.
+        // It is written with the first change, for which there may be no room yet. Whatever is stored under an id of this
+        // start before that belongs to no queue, and the next start removes it.
         let starts = number(&tree, STARTS)? + 1;
-        tree.insert(STARTS, &starts.to_be_bytes())
-            .map_err(|error| failed("write", &error))?;
         let writer = Writer {
             database: database.clone(),
             tree,
+            starts: Some(starts),
         };
         let commit = GroupCommit::start("definitions", Durability::Sync, writer, on_failure)?;
         Ok(Self {
@@ -83,8 +89,7 @@ impl SledDefinitions {
                 value,
             });
         }
-        let size = |row: &Row| row.key.len() + row.value.as_ref().map_or(0, Vec::len);
-        let bytes = rows.iter().map(size).sum();
+        let bytes = rows.iter().map(Row::size).sum();
         self.commit.append(&mut rows, bytes, SyncWhen::Soon)
     }
 }
@@ -140,11 +145,20 @@ fn number(tree: &sled::Tree, key: &[u8]) -> Result<u64, Error> {
 struct Writer {
     database: SledDatabase,
     tree: sled::Tree,
+    /// The count of starts, until it is written.
+    starts: Option<u64>,
 }
 
 impl Sink<Row> for Writer {
     fn apply(&mut self, rows: &mut Vec<Row>) -> Result<Applied, Error> {
+        let bytes = rows.iter().map(Row::size).sum();
+        if let Some(why) = self.database.make_room(bytes)? {
+            return Ok(Applied::NoRoom(why));
+        }
         let mut batch = sled::Batch::default();
+        if let Some(starts) = self.starts.take() {
+            batch.insert(STARTS, &starts.to_be_bytes());
+        }
         for Row { key, value } in rows.drain(..) {
             match value {
                 Some(value) => batch.insert(key, value),
@@ -210,6 +224,10 @@ impl Definitions for SledDefinitions {
 
     fn durable(&self) -> Ticket {
         self.commit.durable()
+    }
+
+    fn blocked(&self) -> Option<String> {
+        self.commit.blocked()
     }
 
     fn notify(&self, ticket: Ticket, completion: Arc<dyn Completion>) {

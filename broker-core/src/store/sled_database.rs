@@ -3,11 +3,15 @@
 //! `sled::Db::flush` is not enough for a promise: on Linux it ends in `sync_file_range`, which neither writes the
 //! file's new length nor empties the disk's own cache, and it does not sync the files that sled keeps values above
 //! 128 KiB in. A confirm has to survive a power cut, so [`SledDatabase::sync`] flushes and then syncs the files itself.
+//!
+//! Nor does sled outlive a full disk: an error of one write stays for good. So room is reserved behind the end of its file
+//! before anything is given to it ([`SledDatabase::make_room`]), and who finds none waits. What is reserved belongs to the
+//! file across restarts; a start on a full disk gives it up first, because sled then writes a file more.
 
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs::{File, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,11 +20,26 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rustix::{
+    fs::FallocateFlags,
+    io::{Errno, retry_on_intr},
+    process::{Resource, getrlimit},
+};
 
 use crate::error::Error;
 
 /// Bytes of pages that sled keeps in memory.
 const CACHE: u64 = 64 * 1024 * 1024;
+
+/// Room that is kept behind the end of the file as long as the disk has it.
+const RESERVE: u64 = 4 * 1024 * 1024;
+
+/// Less than this is not enough for a batch: sled writes pieces of 512 KiB, and some of them before it uses again what
+/// became free.
+const LEAST: u64 = 2 * 1024 * 1024;
+
+/// What a byte of a batch may cost: sled writes whole pages, and moves others to make segments free.
+const WRITTEN_FOR_A_BYTE: u64 = 16;
 
 /// How long a lock is waited for: a broker that is really running holds it longer.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -34,6 +53,7 @@ pub struct SledDatabase {
 
 struct Inner {
     db: sled::Db,
+    path: PathBuf,
     /// Opened once and kept: a failed write-back is reported to every descriptor that was open then.
     file: File,
     blobs: PathBuf,
@@ -47,15 +67,42 @@ impl SledDatabase {
     /// The directory cannot be made or read, another process holds it, or it is damaged.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         wait_for_last_owner(directory);
+        give_up_reserve(directory);
         let config = sled::Config::new()
             .path(directory)
             .cache_capacity(CACHE)
             .mode(sled::Mode::HighThroughput);
         let db = config.open().map_err(|error| failed("open", &error))?;
         let inner = Self::files(directory, db).map_err(|error| failed("open", &error))?;
-        Ok(Self {
+        let database = Self {
             inner: Arc::new(inner),
-        })
+        };
+        // Before others take it. If there is none, whoever wants to write will wait for it.
+        if let Some(why) = database.make_room(0)? {
+            tracing::warn!("definitions cannot be changed until there is room: {why}");
+        }
+        Ok(database)
+    }
+
+    /// Sees to it that a batch of `bytes` finds room. Gives the reason if there is none: nothing may be written then.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub(crate) fn make_room(&self, bytes: usize) -> Result<Option<String>, Error> {
+        let batch = bytes as u64 * WRITTEN_FOR_A_BYTE;
+        let room = match reserve(&self.inner.file, RESERVE + batch) {
+            // What was reserved before lasts for a while.
+            Err(error) if is_full(&error) => reserve(&self.inner.file, LEAST + batch),
+            room => room,
+        };
+        match room {
+            Ok(()) => Ok(None),
+            Err(error) if is_full(&error) => {
+                let path = self.inner.path.display();
+                Ok(Some(format!("no room in {path}: {error}")))
+            }
+            Err(error) => Err(failed("reserve room for", &error)),
+        }
     }
 
     fn files(directory: &Path, db: sled::Db) -> io::Result<Inner> {
@@ -63,10 +110,12 @@ impl SledDatabase {
         if let Some(parent) = directory.parent().filter(|parent| parent.is_dir()) {
             File::open(parent)?.sync_all()?;
         }
-        let file = File::open(directory.join("db"))?;
+        let options = OpenOptions::new().read(true).write(true).clone();
+        let file = options.open(directory.join("db"))?;
         let blobs = directory.join("blobs");
         Ok(Inner {
             db,
+            path: directory.to_owned(),
             file,
             blobs,
             synced_blobs: Mutex::default(),
@@ -124,6 +173,51 @@ impl Inner {
             Ok(())
         }
     }
+}
+
+/// Reserves `bytes` behind the end of the file, without making it longer.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let limit = getrlimit(Resource::Fsize).current;
+    if limit.is_some_and(|limit| length + bytes > limit) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let keep = FallocateFlags::KEEP_SIZE;
+    match retry_on_intr(|| rustix::fs::fallocate(file, keep, length, bytes)) {
+        Ok(()) => Ok(()),
+        // A file system that reserves nothing: what is free now has to do.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            let free = rustix::fs::fstatvfs(file)?;
+            match free.f_bavail.saturating_mul(free.f_frsize) < bytes {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives up what is reserved behind the end of the file if the disk has nothing else to give to a start.
+fn give_up_reserve(directory: &Path) {
+    let path = directory.join("db");
+    let given_up = || -> io::Result<()> {
+        let free = rustix::fs::statvfs(directory)?;
+        if free.f_bavail.saturating_mul(free.f_frsize) < RESERVE {
+            let file = OpenOptions::new().write(true).open(&path)?;
+            file.set_len(file.metadata()?.len())?;
+        }
+        Ok(())
+    };
+    // Where there is no file yet, nothing is reserved.
+    _ = given_up();
+}
+
+/// Whether the error says that there is no room, which may pass.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 /// A database that was closed a moment ago can still be locked: sled frees what it dropped late while other databases

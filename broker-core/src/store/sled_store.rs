@@ -27,6 +27,9 @@ use crate::error::Error;
 /// Reckoned for each operation on top of its message, when pending bytes are counted.
 const OPERATION_BYTES: usize = 48;
 
+/// What a step of a sweep removes weighs no more.
+const SWEPT_BYTES: usize = 64 * 1024;
+
 /// The key in the tree `state` that tells of a proper close. It is there from the close to the next open.
 const CLOSED: &str = "messages closed";
 
@@ -90,12 +93,24 @@ impl SledStore {
 
     /// Notes that everything was written and that nobody was told less than that.
     fn leave_mark(&self) -> Result<(), Error> {
+        if let Some(why) = self.database.make_room(0)? {
+            return Err(Error::Internal(why));
+        }
         let state = self.database.tree("state")?;
         state
             .insert(CLOSED, &[])
             .map_err(|error| failed("write", &error))?;
         self.database.sync()
     }
+}
+
+/// Bytes that an operation weighs.
+fn weight(operation: &Operation) -> usize {
+    let message = match operation {
+        Operation::Enqueue { message, .. } => message.size(),
+        _ => 0,
+    };
+    OPERATION_BYTES + message
 }
 
 /// Takes the mark of a proper close away, before anything else is written. Says whether it was there.
@@ -139,6 +154,10 @@ struct Writer {
 
 impl Sink<Operation> for Writer {
     fn apply(&mut self, operations: &mut Vec<Operation>) -> Result<Applied, Error> {
+        let bytes = operations.iter().map(weight).sum();
+        if let Some(why) = self.database.make_room(bytes)? {
+            return Ok(Applied::NoRoom(why));
+        }
         let mut group = Group::default();
         let mut written: HashMap<QueueId, Option<Position>> = HashMap::new();
         for operation in operations.drain(..) {
@@ -173,6 +192,10 @@ impl Sink<Operation> for Writer {
 
     fn tidy(&mut self) -> Result<bool, Error> {
         let next = self.shared.sweeps.lock().front().copied();
+        if next.is_some() && self.database.make_room(SWEPT_BYTES)?.is_some() {
+            // It goes on with the next group, which waits for room.
+            return Ok(false);
+        }
         if let Some(sweep) = next
             && sweep.step(&self.tree)?
         {
@@ -203,14 +226,12 @@ impl MessageStore for SledStore {
         if batch.is_empty() {
             return Ticket::NONE;
         }
-        let mut bytes = batch.len() * OPERATION_BYTES;
-        let mut sync = SyncWhen::WhenAwaited;
-        for operation in batch.iter() {
-            if let Operation::Enqueue { message, .. } = operation {
-                bytes += message.size();
-                sync = SyncWhen::Soon;
-            }
-        }
+        let bytes = batch.iter().map(weight).sum();
+        let enqueues = |operation: &Operation| matches!(operation, Operation::Enqueue { .. });
+        let sync = match batch.iter().any(enqueues) {
+            true => SyncWhen::Soon,
+            false => SyncWhen::WhenAwaited,
+        };
         let ticket = self.commit.append(batch, bytes, sync);
         if ticket != Ticket::NEVER {
             self.appended.fetch_max(ticket.0, Ordering::AcqRel);
@@ -311,6 +332,10 @@ impl MessageStore for SledStore {
 
     fn pending_bytes(&self) -> usize {
         self.commit.pending_bytes()
+    }
+
+    fn blocked(&self) -> Option<String> {
+        self.commit.blocked()
     }
 
     fn close(&self) {
