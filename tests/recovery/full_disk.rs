@@ -15,8 +15,12 @@ const QUEUE: &str = "full";
 const FILE: u64 = 4 * 1024 * 1024;
 
 fn broker() -> Option<Broker> {
+    broker_with("journal")
+}
+
+fn broker_with(engine: &str) -> Option<Broker> {
     let options = [
-        ("LEVERET_STORE_ENGINE", "journal".to_owned()),
+        ("LEVERET_STORE_ENGINE", engine.to_owned()),
         ("LEVERET_STORE_LOG_FILE_SIZE", FILE.to_string()),
     ];
     mortal_broker_with(&options)
@@ -52,7 +56,16 @@ fn check(broker: &Broker, count: usize) {
 
 #[test]
 fn full_disk_blocks_publishers_until_there_is_room_and_loses_nothing() {
-    let Some(mut broker) = broker() else {
+    check_full_disk("journal");
+}
+
+#[test]
+fn full_disk_blocks_publishers_of_the_other_engine_too() {
+    check_full_disk("sled");
+}
+
+fn check_full_disk(engine: &str) {
+    let Some(mut broker) = broker_with(engine) else {
         return;
     };
     let mut peer = Peer::connect_to(&broker);
