@@ -29,6 +29,9 @@ const STARTS: &[u8] = b"\0starts";
 /// Queue ids of one start: far more than a run can use, and room for millions of starts.
 const IDS_PER_START: u64 = 1 << 40;
 
+/// Among so many a start chooses its number that cannot be written, so that no other one has it.
+const UNWRITTEN: u64 = 1 << 14;
+
 /// [`Definitions`] in a [`SledDatabase`].
 pub struct SledDefinitions {
     live: Live,
@@ -63,13 +66,11 @@ impl SledDefinitions {
             load(&live, &key, &value)?;
         }
         live.resume(Revision(number(&tree, REVISION)?));
-        // It is written with the first change, for which there may be no room yet. Whatever is stored under an id of this
-        // start before that belongs to no queue, and the next start removes it.
-        let starts = number(&tree, STARTS)? + 1;
+        let (starts, written) = next_start(database, &tree)?;
         let writer = Writer {
             database: database.clone(),
             tree,
-            starts: Some(starts),
+            starts: (!written).then_some(starts),
         };
         let commit = GroupCommit::start("definitions", Durability::Sync, writer, on_failure)?;
         Ok(Self {
@@ -130,6 +131,21 @@ fn load(live: &Live, stored_key: &[u8], stored: &[u8]) -> Result<(), Error> {
         value.into(),
     );
     Ok(())
+}
+
+/// The number of this start, and whether it is on disk. A message may be confirmed before the definition of its queue is
+/// durable, so what is stored under an id of this start may be there after a crash: another start must not give out the
+/// same ids. On a full disk the number is written with the first change that finds room.
+fn next_start(database: &SledDatabase, tree: &sled::Tree) -> Result<(u64, bool), Error> {
+    let starts = number(tree, STARTS)? + 1;
+    if database.make_room(0)?.is_some() {
+        let unwritten = starts + rand::random::<u64>() % UNWRITTEN;
+        return Ok((unwritten, false));
+    }
+    tree.insert(STARTS, &starts.to_be_bytes())
+        .and_then(|_| tree.flush())
+        .map_err(|error| failed("write", &error))?;
+    Ok((starts, true))
 }
 
 fn number(tree: &sled::Tree, key: &[u8]) -> Result<u64, Error> {

@@ -110,8 +110,10 @@ impl SledDatabase {
         if let Some(parent) = directory.parent().filter(|parent| parent.is_dir()) {
             File::open(parent)?.sync_all()?;
         }
-        let options = OpenOptions::new().read(true).write(true).clone();
-        let file = options.open(directory.join("db"))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(directory.join("db"))?;
         let blobs = directory.join("blobs");
         Ok(Inner {
             db,

@@ -1,6 +1,6 @@
 //! What every store of definitions does with changes, expectations, watchers and queue ids.
 
-use std::sync::Arc;
+use std::{fs, path::PathBuf, sync::Arc};
 
 use amqp_codec::{AMQPValue, FieldTable};
 use broker_core::definitions::{
@@ -206,6 +206,33 @@ every_definitions!(
     queue_ids_are_never_given_twice,
     bindings_with_other_keys_or_arguments_are_other_bindings,
 );
+
+/// What a crash would leave of an open database.
+fn crashed(folder: &TempDir) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(place) = folders.pop() {
+        fs::create_dir_all(copy.path().join(&place)).unwrap();
+        for entry in fs::read_dir(folder.path().join(&place)).unwrap().flatten() {
+            let place = place.join(entry.file_name());
+            match entry.file_type().unwrap().is_dir() {
+                true => folders.push(place),
+                false => drop(fs::copy(entry.path(), copy.path().join(place)).unwrap()),
+            }
+        }
+    }
+    copy
+}
+
+#[test]
+fn queue_ids_of_a_start_that_made_no_change_are_not_given_again_after_a_crash() {
+    let folder = TempDir::new().unwrap();
+    open_definitions(folder.path()).close();
+    let definitions = open_definitions(folder.path());
+    let id = definitions.next_queue_id();
+    let crashed = crashed(&folder);
+    assert!(open_definitions(crashed.path()).next_queue_id() > id);
+}
 
 #[test]
 fn sled_definitions_revisions_and_queue_ids_go_on_after_a_restart() {
