@@ -175,7 +175,7 @@ impl Vhost {
             if if_unused && counts.consumers > 0 {
                 return Err(Error::PreconditionFailed(format!("{text} in use")));
             }
-            if if_empty && counts.ready > 0 {
+            if if_empty && counts.ready + counts.delayed > 0 {
                 return Err(Error::PreconditionFailed(format!("{text} not empty")));
             }
             Ok(())
