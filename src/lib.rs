@@ -18,7 +18,7 @@ pub mod error;
 mod inspect;
 mod journal;
 mod logging;
-mod machine;
+pub mod machine;
 mod management;
 pub mod net;
 mod perf;

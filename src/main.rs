@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser as _;
-use leveret::cli::Cli;
+use leveret::{cli::Cli, machine::huge_pages};
 use libmimalloc_sys::{mi_option_get, mi_option_set};
 
 /// Small allocations dominate a broker's work; mimalloc does them at less cost than the system's allocator, and gives
@@ -37,6 +37,7 @@ fn collect_in_small_steps() {
 }
 
 fn main() -> ExitCode {
+    huge_pages::do_without();
     collect_in_small_steps();
     match Cli::parse().run() {
         Ok(code) => code,

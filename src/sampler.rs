@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use crate::clock::Clock;
+use crate::{clock::Clock, machine::huge_pages};
 
 /// Seconds between two counts of the open files: with very many of them one takes some milliseconds.
 const FILES_EVERY: u32 = 5;
@@ -50,6 +50,7 @@ impl Sampler {
     pub fn sample(&mut self, now: Millis) {
         self.broker.sample_statistics(now);
         let memory = self.memory();
+        memory.into_iter().for_each(huge_pages::use_if_large);
         self.set(Resource::MemUsed, memory);
         let free = rustix::fs::statvfs(&self.data_dir).ok();
         let free = free.map(|it| it.f_bavail.saturating_mul(it.f_frsize));

@@ -1,6 +1,7 @@
 //! What the process may use of the machine: memory and processors, less what a container is denied.
 
 mod control_group;
+pub mod huge_pages;
 
 use std::{num::NonZero, thread};
 

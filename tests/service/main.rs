@@ -19,6 +19,8 @@ mod support;
 mod backup;
 mod deployment;
 mod doctor;
+#[cfg(target_os = "linux")]
+mod huge_pages;
 mod journal;
 mod log_level;
 mod log_lines;
