@@ -18,8 +18,8 @@ const REASON: &str = "it came with RabbitMQ 4.3";
 /// The delay of tests that wait for its end.
 const SHORT: i64 = 200;
 
-/// Which the broker may see as over at both ends.
-const MILLISECOND: Duration = Duration::from_millis(1);
+/// A delay counts from when the broker woke up to read, which may be a little before this test looks at the clock.
+const TOLERANCE: Duration = Duration::from_millis(50);
 
 /// Longer than any test.
 const HOUR: i64 = 3_600_000;
@@ -95,11 +95,7 @@ fn a_message_that_failed_comes_again_after_its_delay_and_others_come_meanwhile()
     for failed in 1..=2 {
         let again = expect(&mut peer, "poison");
         let delay = Duration::from_millis(SHORT as u64 * failed);
-        assert!(
-            back.elapsed() + MILLISECOND >= delay,
-            "{:?}",
-            back.elapsed()
-        );
+        assert!(back.elapsed() + TOLERANCE >= delay, "{:?}", back.elapsed());
         let headers = again.properties.headers().clone().expect("headers");
         let count = long(failed as i64);
         assert_eq!(field(&headers, "x-delivery-count"), &count);
@@ -220,14 +216,16 @@ fn a_policy_turns_it_on_and_off() {
     let http = Http::guest(peer.broker());
     let path = format!("/api/policies/%2F/{queue}");
     let definition = json!({ "delayed-retry-type": "returned", "delayed-retry-min": SHORT });
-    let policy = json!({ "pattern": format!("^{queue}$"), "definition": definition });
-    http.done("PUT", &path, Some(policy));
+    let mut policy = json!({ "pattern": format!("^{queue}$"), "definition": definition });
+    http.done("PUT", &path, Some(policy.clone()));
     let got = peer.get(1, &queue, false).expect("a message");
     let back = Instant::now();
     peer.nack(1, got.method.delivery_tag, false, true);
     peer.consume(1, &queue, "c");
     let again = expect(&mut peer, "a");
-    assert!(back.elapsed() + MILLISECOND >= Duration::from_millis(SHORT as u64));
+    assert!(back.elapsed() + TOLERANCE >= Duration::from_millis(SHORT as u64));
+    policy["definition"]["delayed-retry-min"] = HOUR.into();
+    http.done("PUT", &path, Some(policy));
     http.done("DELETE", &path, None);
     peer.nack(1, again.tag(), false, true);
     let again = expect(&mut peer, "a");

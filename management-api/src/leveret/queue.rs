@@ -192,7 +192,6 @@ fn quantiles_json(times: Quantiles) -> Value {
     })
 }
 
-/// Every setting in force with who said so.
 /// The settings in force on a queue, with the broker's consumer timeout where nobody has set another one.
 fn settings(queue: &Queue, node: &Node) -> Vec<Setting> {
     const TIMEOUT: &str = "consumer-timeout";
@@ -208,6 +207,7 @@ fn settings(queue: &Queue, node: &Node) -> Vec<Setting> {
     settings
 }
 
+/// Every setting in force with who said so.
 fn settings_json(settings: &[Setting]) -> Value {
     let settings = settings.iter().map(|setting| {
         json!({
