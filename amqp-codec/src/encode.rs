@@ -3,6 +3,8 @@
 //! The functions for methods that travel once per message cannot fail and allocate only when the buffer grows. Short
 //! strings longer than 255 bytes cannot be sent; they come from the wire or were checked at the door, and are cut if not.
 
+use std::ops::Range;
+
 use amq_protocol::{
     frame::WriteContext,
     protocol::{AMQPClass, gen_class},
@@ -124,19 +126,39 @@ pub fn reject(out: &mut Vec<u8>, channel: u16, delivery_tag: u64, requeue: bool)
 /// limit.
 #[inline]
 pub fn content(out: &mut Vec<u8>, channel: u16, frame_max: usize, properties: &[u8], body: &[u8]) {
-    let properties = if properties.is_empty() {
-        &[0, 0]
-    } else {
-        properties
-    };
     out.reserve(14 + properties.len() + body.len() + 2 * ENVELOPE);
     header(out, channel, properties, body.len() as u64);
-    let largest = match frame_max.saturating_sub(ENVELOPE) {
+    for part in body.chunks(largest_payload(frame_max)) {
+        frame(out, FrameKind::Body, channel, part);
+    }
+}
+
+/// Appends the same for a body of `body` bytes, but not the body: `part` is told which part of it belongs before which
+/// place of `out`.
+pub fn content_around(
+    out: &mut Vec<u8>,
+    channel: u16,
+    frame_max: usize,
+    properties: &[u8],
+    body: usize,
+    mut part: impl FnMut(usize, Range<usize>),
+) {
+    header(out, channel, properties, body as u64);
+    let largest = largest_payload(frame_max);
+    let mut from = 0;
+    while from < body {
+        let to = from.saturating_add(largest).min(body);
+        start(out, FrameKind::Body, channel, to - from);
+        part(out.len(), from..to);
+        out.push(FRAME_END);
+        from = to;
+    }
+}
+
+fn largest_payload(frame_max: usize) -> usize {
+    match frame_max.saturating_sub(ENVELOPE) {
         0 => usize::MAX,
         largest => largest,
-    };
-    for part in body.chunks(largest) {
-        frame(out, FrameKind::Body, channel, part);
     }
 }
 
@@ -147,6 +169,11 @@ pub fn heartbeat(out: &mut Vec<u8>) {
 
 #[inline]
 fn header(out: &mut Vec<u8>, channel: u16, properties: &[u8], body_size: u64) {
+    let properties = if properties.is_empty() {
+        &[0, 0]
+    } else {
+        properties
+    };
     start(out, FrameKind::Header, channel, 12 + properties.len());
     let [c0, c1] = BASIC_CLASS.to_be_bytes();
     out.extend_from_slice(&[c0, c1, 0, 0]);

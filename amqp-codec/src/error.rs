@@ -168,8 +168,9 @@ impl Error {
         }
     }
 
+    /// The error for a frame that does not end where it should. Of the payload, the start is enough.
     #[cold]
-    pub(crate) fn bad_end(frame_type: u8, payload: &[u8], marker: u8) -> Self {
+    pub fn bad_end(frame_type: u8, payload: &[u8], marker: u8) -> Self {
         Self::BadEnd {
             frame_type,
             payload: snippet(payload),

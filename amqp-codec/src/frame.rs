@@ -98,6 +98,30 @@ pub fn parse_frame(buf: &[u8], frame_max: usize) -> Result<Option<(Frame<'_>, us
     Ok(Some((frame, size + ENVELOPE)))
 }
 
+/// The start of a body frame that has not all arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyStart<'a> {
+    /// The channel it belongs to.
+    pub channel: u16,
+    /// Bytes of the whole payload.
+    pub size: usize,
+    /// The bytes of it that are there.
+    pub payload: &'a [u8],
+}
+
+/// Looks at a frame of which [`parse_frame`] has said that more bytes are needed: `None` if it is not a body frame, or if
+/// its header is not there.
+pub fn parse_body_start(buf: &[u8]) -> Option<BodyStart<'_>> {
+    let mut fields = Fields(buf);
+    let [octet, c0, c1, s0, s1, s2, s3] = fields.array::<FRAME_HEADER>()?;
+    let body = FrameKind::from_octet(octet) == Some(FrameKind::Body);
+    body.then(|| BodyStart {
+        channel: u16::from_be_bytes([c0, c1]),
+        size: u32::from_be_bytes([s0, s1, s2, s3]) as usize,
+        payload: fields.0,
+    })
+}
+
 #[cold]
 fn oversize(frame_type: u8, payload_size: u32, frame_max: usize) -> Error {
     Error::Oversize {

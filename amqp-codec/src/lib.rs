@@ -33,7 +33,8 @@ pub use error::Error;
 #[doc(hidden)]
 pub use exercise::exercise;
 pub use frame::{
-    ENVELOPE, FRAME_END, Frame, FrameKind, ProtocolHeader, parse_frame, parse_protocol_header,
+    BodyStart, ENVELOPE, FRAME_END, Frame, FrameKind, ProtocolHeader, parse_body_start,
+    parse_frame, parse_protocol_header,
 };
 pub use header::{BASIC_CLASS, ContentHeader, parse_content_header};
 pub use method::{

@@ -5,20 +5,14 @@
 //! those who need a field. The exchange's name is a copy and not a shared pointer: its count would be changed for every
 //! message by publishers on one core and consumers on another.
 
-use std::cell::RefCell;
+mod gathering;
 
 use triomphe::ThinArc;
 
-/// A packing buffer larger than this is given back after use, so that one huge message does not stay in memory.
-const KEPT_PACKING: usize = 256 * 1024;
+pub use self::gathering::Gathering;
 
 /// The bit of `expiration` in the first byte of the property flags.
 const EXPIRATION_FLAG: u8 = 0x01;
-
-thread_local! {
-    /// The parts are joined here, so that the message itself is one exact allocation.
-    static PACKING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// What the broker notes about a message beside its parts. Stores keep it with the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,7 +100,7 @@ impl Layout {
 }
 
 /// The fixed part in front of the packed bytes.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Fixed {
     properties_length: u32,
     exchange_length: u8,
@@ -142,26 +136,9 @@ impl Message {
         body: &[u8],
         flags: Flags,
     ) -> Self {
-        let exchange = short(exchange);
-        let key = short(routing_key);
-        let fixed = Fixed {
-            properties_length: properties.len() as u32,
-            exchange_length: exchange.len() as u8,
-            routing_key_length: key.len() as u8,
-            flags,
-        };
-        PACKING.with_borrow_mut(|packed| {
-            packed.clear();
-            packed.extend_from_slice(exchange);
-            packed.extend_from_slice(key);
-            packed.extend_from_slice(properties);
-            packed.extend_from_slice(body);
-            let message = Self(ThinArc::from_header_and_slice(fixed, packed));
-            if packed.capacity() > KEPT_PACKING {
-                *packed = Vec::new();
-            }
-            message
-        })
+        let mut whole = Gathering::new(exchange, routing_key, properties, body.len(), flags);
+        whole.push(body);
+        whole.finish()
     }
 
     /// Takes a message that [`Self::packed`] gave, `None` if the lengths do not fit.

@@ -7,7 +7,7 @@
 use std::{
     cell::Cell,
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -28,8 +28,14 @@ use super::{proxy::Ends, stream::Stream};
 use crate::{
     clock::Clock,
     protocol::{
-        Settings, batch::Batch, connection::Connection, handshake::Certificate, inquiry::Finding,
-        running::OUTPUT_OF_A_RUN, spans::debug_in,
+        Settings,
+        batch::Batch,
+        connection::Connection,
+        handshake::Certificate,
+        inquiry::Finding,
+        output::{Output, PIECES},
+        running::OUTPUT_OF_A_RUN,
+        spans::debug_in,
     },
 };
 
@@ -110,8 +116,7 @@ pub async fn serve<S: Stream>(
         clock: serving.clock,
         rest: Vec::new(),
         unparsed: false,
-        output: Vec::new(),
-        written: 0,
+        output: Output::default(),
         timer: Box::pin(sleep_until(Instant::from_std(serving.clock.instant(now)))),
         timer_at: now,
         unflushed: false,
@@ -143,9 +148,7 @@ struct Driver<S: Stream> {
     /// `rest` may hold whole frames: the machine stopped in between.
     unparsed: bool,
     /// Output that the socket did not take or that has to wait.
-    output: Vec<u8>,
-    /// How much of `output` is written.
-    written: usize,
+    output: Output,
     timer: Pin<Box<Sleep>>,
     timer_at: Millis,
     /// The stream still has something of what was written to it.
@@ -169,6 +172,7 @@ impl<S: Stream> Drop for Driver<S> {
 impl<S: Stream> Driver<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
+        scratch.batch.out.lends = !S::BUFFERS;
         let polled = self.poll_turns(&mut scratch, cx);
         scratch.batch.trim();
         SCRATCH.set(Some(scratch));
@@ -266,7 +270,7 @@ impl<S: Stream> Driver<S> {
     }
 
     fn output_is_full(&self) -> bool {
-        self.output.len() - self.written > PENDING_OUTPUT
+        self.output.len() > PENDING_OUTPUT
     }
 
     fn poll_time(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
@@ -386,16 +390,9 @@ impl<S: Stream> Driver<S> {
             }
         }
         if self.output.is_empty() && !batch.out.is_empty() {
-            let (written, blocked) = self.write_all(&batch.out, cx);
-            progress |= written > 0;
-            if blocked {
-                self.output
-                    .extend_from_slice(batch.out.get(written..).unwrap_or_default());
-            }
-            batch.out.clear();
-        } else {
-            self.output.append(&mut batch.out);
+            progress |= self.write_all(&mut batch.out, cx);
         }
+        self.output.append(&mut batch.out);
         progress | self.revive(batch)
     }
 
@@ -418,44 +415,49 @@ impl<S: Stream> Driver<S> {
     }
 
     fn flush_output(&mut self, cx: &mut Context<'_>) -> bool {
-        let output = std::mem::take(&mut self.output);
-        let (written, _) = self.write_all(output.get(self.written..).unwrap_or_default(), cx);
-        self.output = output;
-        self.written += written;
-        if self.written >= self.output.len() {
-            self.written = 0;
-            self.output.clear();
-            if self.output.capacity() > KEPT {
-                self.output = Vec::new();
-            }
+        let mut output = std::mem::take(&mut self.output);
+        let progress = self.write_all(&mut output, cx);
+        if output.is_empty() {
+            output.clear();
+            output.trim(KEPT);
         }
-        written > 0
+        self.output = output;
+        progress
     }
 
-    /// Writes until everything is written or the socket is full; says how much was written and whether it is full.
-    fn write_all(&mut self, mut bytes: &[u8], cx: &mut Context<'_>) -> (usize, bool) {
-        let total = bytes.len();
-        while !bytes.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+    /// Writes until everything is written or the socket is full; says whether it took anything.
+    fn write_all(&mut self, output: &mut Output, cx: &mut Context<'_>) -> bool {
+        let total = output.len();
+        while !output.is_empty() {
+            match self.write(output, cx) {
                 Poll::Ready(Ok(written)) if written > 0 => {
                     self.unflushed = S::BUFFERS;
                     self.machine.count_sent(written);
-                    bytes = bytes.get(written..).unwrap_or_default();
+                    output.advance(written);
                 }
                 Poll::Ready(Ok(_)) => {
                     let error = io::Error::from(io::ErrorKind::WriteZero);
                     self.end = Some(End::Lost(error));
-                    return (total - bytes.len(), true);
+                    return output.len() < total;
                 }
                 Poll::Ready(Err(error)) => {
                     self.end = Some(End::Lost(error));
-                    return (total - bytes.len(), true);
+                    return output.len() < total;
                 }
-                Poll::Pending => return (total - bytes.len(), true),
+                Poll::Pending => return output.len() < total,
             }
         }
         self.machine.handle_written(self.clock.now());
-        (total, false)
+        total > 0
+    }
+
+    fn write(&mut self, output: &Output, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let stream = Pin::new(&mut self.stream);
+        match output.pieces(&mut pieces) {
+            [piece] => stream.poll_write(cx, piece),
+            pieces => stream.poll_write_vectored(cx, pieces),
+        }
     }
 }
 

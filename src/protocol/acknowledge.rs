@@ -145,7 +145,7 @@ impl Channel {
         let tag = self.unackeds.push(unacked);
         session.watch.delivered(batch.now);
         encode::deliver(
-            &mut batch.out,
+            &mut batch.out.frames,
             self.number,
             &*consumer,
             tag,
@@ -153,12 +153,11 @@ impl Channel {
             entry.message.exchange_bytes(),
             entry.message.routing_key_bytes(),
         );
-        encode::content(
-            &mut batch.out,
+        batch.out.content(
             self.number,
             session.frame_max,
             &entry.properties(),
-            entry.message.body(),
+            &entry.message,
         );
     }
 }

@@ -12,6 +12,8 @@ use broker_core::{
     vhost::Route,
 };
 
+use super::output::Output;
+
 /// Messages of one channel for the same queues.
 #[derive(Debug)]
 pub struct Group {
@@ -38,8 +40,8 @@ pub struct Refusal {
 pub struct Batch {
     /// The time of the run.
     pub now: Millis,
-    /// Frames to write.
-    pub out: Vec<u8>,
+    /// What to write.
+    pub out: Output,
     /// Publishes that have not entered their queues yet.
     pub groups: Vec<Group>,
     /// Message vectors for reuse.
@@ -92,9 +94,7 @@ impl Batch {
 
     /// Gives back what a burst has made too large.
     pub fn trim(&mut self) {
-        if self.out.capacity() > KEPT_OUTPUT {
-            self.out = Vec::new();
-        }
+        self.out.trim(KEPT_OUTPUT);
         self.spare
             .retain(|messages| messages.capacity() <= KEPT_MESSAGES);
         self.spare.truncate(64);

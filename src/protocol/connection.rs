@@ -41,7 +41,11 @@ enum Phase {
     Header,
     Handshake(Handshake),
     Running(Box<Running>),
-    Closing { until: Millis },
+    /// The client was told, and may answer until then. So many bytes of the frame that it was sending come before.
+    Closing {
+        until: Millis,
+        skip: usize,
+    },
     Closed,
 }
 
@@ -248,7 +252,7 @@ impl Connection {
             ProtocolHeader::Other => {
                 let span = self.span();
                 span.in_scope(|| tracing::warn!("not AMQP 0-9-1: connection refused"));
-                batch.out.extend_from_slice(&PROTOCOL_HEADER);
+                batch.out.frames.extend_from_slice(&PROTOCOL_HEADER);
                 self.phase = Phase::Closed;
                 input.len()
             }

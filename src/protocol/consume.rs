@@ -228,7 +228,7 @@ impl Channel {
         };
         self.count_get(entry.redelivered, method.no_ack);
         encode::get_ok(
-            &mut batch.out,
+            &mut batch.out.frames,
             self.number,
             tag,
             entry.redelivered,
@@ -236,12 +236,11 @@ impl Channel {
             entry.message.routing_key_bytes(),
             remaining as u32,
         );
-        encode::content(
-            &mut batch.out,
+        batch.out.content(
             self.number,
             session.frame_max,
             &entry.properties(),
-            entry.message.body(),
+            &entry.message,
         );
         Ok(())
     }

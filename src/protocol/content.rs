@@ -1,34 +1,45 @@
 //! Content: the header and body frames that follow a publish (AMQP 0-9-1, 2.3.5.2 and 4.2.6).
 //!
 //! Nearly always they were read together with their method. Then [`whole`] finds them in the read buffer and nothing is
-//! copied but into the message itself. Otherwise an [`Assembly`] gathers them; it grows with what arrives and never with
-//! what is announced.
+//! copied but into the message itself. Otherwise an [`Assembly`] gathers them where the message will be; it grows with
+//! what arrives and never with what is announced.
 
 use amqp_codec::{
-    BASIC_CLASS, ContentHeader, Frame, FrameKind, Publish, parse_content_header, parse_frame,
+    BASIC_CLASS, ContentHeader, Frame, FrameKind, Publish, delivery_mode, parse_content_header,
+    parse_frame,
 };
+use broker_core::message::{Flags, Gathering, Message};
 
 use super::exception::{Exception, MethodId};
 
 /// `basic.publish`, for the texts of exceptions.
 pub const PUBLISH: MethodId = (60, 40);
 
+/// The delivery mode of persistent messages.
+const PERSISTENT: u8 = 2;
+
 /// A publish whose content is still arriving.
 #[derive(Debug)]
 pub struct Assembly {
-    /// The exchange.
-    pub exchange: String,
-    /// The routing key.
-    pub routing_key: String,
     /// Return it when no queue takes it.
-    pub mandatory: bool,
+    mandatory: bool,
     /// Return it when no consumer takes it at once.
-    pub immediate: bool,
-    /// The raw properties, once the header has arrived.
-    pub properties: Option<Vec<u8>>,
-    /// What has arrived of the body.
-    pub body: Vec<u8>,
-    body_size: u64,
+    immediate: bool,
+    content: Content,
+}
+
+/// How much of the content is there.
+#[derive(Debug)]
+enum Content {
+    /// Nothing.
+    Nothing {
+        exchange: String,
+        routing_key: String,
+    },
+    /// The header, and a part of the body.
+    Part(Gathering),
+    /// All of it.
+    Whole(Message),
 }
 
 /// A publish with its whole content.
@@ -40,73 +51,118 @@ pub struct Published<'a> {
     pub properties: &'a [u8],
     /// The body.
     pub body: &'a [u8],
+    /// The message of all that, if it is made already.
+    made: Option<&'a Message>,
+}
+
+impl Published<'_> {
+    /// The message, for an exchange and with properties that may be others than the publisher's.
+    #[inline]
+    pub fn message(&self, exchange: &str, properties: &[u8], flags: Flags) -> Message {
+        let flags = with_persistence(flags, properties);
+        let made = self.made.filter(|made| {
+            let same = made.exchange() == exchange && made.properties() == properties;
+            same && made.flags() == flags
+        });
+        let key = self.method.routing_key;
+        made.cloned()
+            .unwrap_or_else(|| Message::with_flags(exchange, key, properties, self.body, flags))
+    }
+}
+
+#[inline]
+fn with_persistence(flags: Flags, properties: &[u8]) -> Flags {
+    let persistent = delivery_mode(properties) == Some(PERSISTENT);
+    flags.and_if(persistent, Flags::PERSISTENT)
 }
 
 impl Assembly {
     /// Starts with the method.
     pub fn new(method: &Publish<'_>) -> Self {
         Self {
-            exchange: method.exchange.to_owned(),
-            routing_key: method.routing_key.to_owned(),
             mandatory: method.mandatory,
             immediate: method.immediate,
-            properties: None,
-            body: Vec::new(),
-            body_size: 0,
+            content: Content::Nothing {
+                exchange: method.exchange.to_owned(),
+                routing_key: method.routing_key.to_owned(),
+            },
         }
     }
 
-    /// Takes the next frame; true when the content is complete. Bodies larger than `largest` are refused when they are
-    /// announced.
+    /// Takes the next frame. Bodies larger than `largest` are refused when they are announced. When all is there, the
+    /// last frame may come again, as one does that could not be carried out.
     ///
     /// # Errors
     /// 505 for a frame of the wrong kind, 501 for more body than announced, 406 for a body that is too large, and the
     /// codec's.
-    pub fn push(&mut self, frame: &Frame<'_>, largest: u64) -> Result<bool, Exception> {
-        if self.properties.is_none() {
-            let header = expect_header(frame)?;
-            check_size(header.body_size, largest)?;
-            self.properties = Some(header.properties.to_vec());
-            self.body_size = header.body_size;
-        } else {
-            if frame.kind != FrameKind::Body {
-                return Err(unexpected(
-                    "expected content body, got non content body frame instead",
-                ));
+    pub fn push(&mut self, frame: &Frame<'_>, largest: u64) -> Result<(), Exception> {
+        match &mut self.content {
+            Content::Nothing {
+                exchange,
+                routing_key,
+            } => {
+                let header = expect_header(frame)?;
+                check_size(header.body_size, largest)?;
+                let (properties, size) = (header.properties, header.body_size as usize);
+                let flags = with_persistence(Flags::default(), properties);
+                let gathering = Gathering::new(exchange, routing_key, properties, size, flags);
+                self.content = Content::Part(gathering);
             }
-            self.body.extend_from_slice(frame.payload);
+            Content::Part(gathering) => {
+                if frame.kind != FrameKind::Body {
+                    return Err(unexpected(
+                        "expected content body, got non content body frame instead",
+                    ));
+                }
+                if frame.payload.len() > gathering.missing() {
+                    let text = "content body frame exceeds remaining content size";
+                    return Err(Exception::frame_error(text, PUBLISH));
+                }
+                gathering.push(frame.payload);
+            }
+            Content::Whole(_) => {}
         }
-        let arrived = self.body.len() as u64;
-        if arrived > self.body_size {
-            let text = "content body frame exceeds remaining content size";
-            return Err(Exception::frame_error(text, PUBLISH));
-        }
-        Ok(arrived == self.body_size)
+        Ok(())
     }
 
-    /// Forgets the last frame, which comes again.
-    pub fn take_back(&mut self, frame: &Frame<'_>) {
-        match frame.kind {
-            FrameKind::Body => {
-                let before = self.body.len().saturating_sub(frame.payload.len());
-                self.body.truncate(before);
-            }
-            _ => self.properties = None,
+    /// Whether a body frame of so many bytes may come next.
+    pub fn takes(&self, bytes: usize) -> bool {
+        matches!(&self.content, Content::Part(gathering) if bytes <= gathering.missing())
+    }
+
+    /// Takes a part of a body frame that it takes.
+    pub fn push_part(&mut self, part: &[u8]) {
+        if let Content::Part(gathering) = &mut self.content {
+            gathering.push(part);
         }
     }
 
-    /// The publish as it has arrived.
-    pub fn published(&self) -> Published<'_> {
-        Published {
+    /// The publish, once all of it has arrived.
+    pub fn published(&mut self) -> Option<Published<'_>> {
+        let nothing = Content::Nothing {
+            exchange: String::new(),
+            routing_key: String::new(),
+        };
+        self.content = match std::mem::replace(&mut self.content, nothing) {
+            Content::Part(gathering) if gathering.missing() == 0 => {
+                Content::Whole(gathering.finish())
+            }
+            content => content,
+        };
+        let Content::Whole(message) = &self.content else {
+            return None;
+        };
+        Some(Published {
             method: Publish {
-                exchange: &self.exchange,
-                routing_key: &self.routing_key,
+                exchange: message.exchange(),
+                routing_key: message.routing_key(),
                 mandatory: self.mandatory,
                 immediate: self.immediate,
             },
-            properties: self.properties.as_deref().unwrap_or_default(),
-            body: &self.body,
-        }
+            properties: message.properties(),
+            body: message.body(),
+            made: Some(message),
+        })
     }
 }
 
@@ -132,6 +188,7 @@ pub fn whole<'a>(
         method,
         properties: content.properties,
         body: &[],
+        made: None,
     };
     if content.body_size == 0 {
         return Some((published, header_length));

@@ -76,7 +76,7 @@ impl Running {
             redelivered += u64::from(entry.redelivered);
             let tag = channel.unackeds.next_tag();
             encode::deliver(
-                &mut batch.out,
+                &mut batch.out.frames,
                 subscribed.channel,
                 &*subscribed.tag,
                 tag,
@@ -84,12 +84,11 @@ impl Running {
                 entry.message.exchange_bytes(),
                 entry.message.routing_key_bytes(),
             );
-            encode::content(
-                &mut batch.out,
+            batch.out.content(
                 subscribed.channel,
                 frame_max,
                 &entry.properties(),
-                entry.message.body(),
+                &entry.message,
             );
             if subscribed.no_ack {
                 channel.unackeds.skip();

@@ -271,7 +271,7 @@ impl Handshake {
 
 /// Writes a method of class `connection`.
 pub fn send(method: AMQPMethod, batch: &mut Batch) {
-    if let Err(error) = encode::method(&mut batch.out, 0, &AMQPClass::Connection(method)) {
+    if let Err(error) = encode::method(&mut batch.out.frames, 0, &AMQPClass::Connection(method)) {
         tracing::error!(%error, "cannot encode a method");
     }
 }

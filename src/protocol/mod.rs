@@ -18,6 +18,7 @@ pub mod exception;
 pub mod exchanges;
 pub mod handshake;
 pub mod inquiry;
+pub mod output;
 pub mod publish;
 pub mod queues;
 pub mod running;

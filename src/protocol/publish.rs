@@ -7,7 +7,7 @@
 use std::{borrow::Cow, iter, sync::Arc};
 
 use amqp_codec::{
-    AMQPClass, FieldTable, Properties, Publish, ShortString, delivery_mode, encode, parse_table,
+    AMQPClass, FieldTable, Properties, Publish, ShortString, parse_table,
     properties::is_plain,
     protocol::basic::{self, AMQPMethod},
 };
@@ -30,9 +30,6 @@ use super::{
     exception::Exception,
     session::{Session, Source},
 };
-
-/// The delivery mode of persistent messages.
-const PERSISTENT: u8 = 2;
 
 /// A publish whose properties have been looked at.
 struct Examined<'a> {
@@ -62,12 +59,8 @@ impl Channel {
             && let Some(route) = self.cached_route(method, session)
         {
             let route = Arc::clone(route);
-            let message = message(
-                &route.exchange,
-                published,
-                published.properties,
-                Flags::default(),
-            );
+            let flags = Flags::default();
+            let message = published.message(&route.exchange, published.properties, flags);
             self.accept(message, &route, method.mandatory, session, batch);
             return Ok(());
         }
@@ -140,7 +133,7 @@ impl Channel {
         batch: &mut Batch,
     ) {
         let (properties, flags) = (&examined.properties, examined.flags);
-        let message = message(&route.exchange, published, properties, flags);
+        let message = published.message(&route.exchange, properties, flags);
         if published.method.immediate {
             self.publish_immediate(message, route, &published.method, session, batch);
         } else {
@@ -233,7 +226,7 @@ impl Channel {
     ) {
         self.count_publish(published.body.len(), session);
         self.number_publish(batch);
-        let message = message("", published, &examined.properties, examined.flags);
+        let message = published.message("", &examined.properties, examined.flags);
         if let Some(pending) = &mut self.transaction {
             match session.vhost.reply_address_exists(message.routing_key()) {
                 true => pending.replies.push(message),
@@ -265,12 +258,11 @@ impl Channel {
             routing_key: short(message.routing_key()),
         });
         session.send(self.number, AMQPClass::Basic(method), batch);
-        encode::content(
-            &mut batch.out,
+        batch.out.content(
             self.number,
             session.frame_max,
             &message.visible_properties(),
-            message.body(),
+            message,
         );
     }
 
@@ -416,17 +408,6 @@ fn flush_group(mut group: Group, vhost: &Vhost, batch: &mut Batch) {
 }
 
 #[inline]
-fn message(exchange: &str, published: &Published<'_>, properties: &[u8], flags: Flags) -> Message {
-    let persistent = delivery_mode(properties) == Some(PERSISTENT);
-    Message::with_flags(
-        exchange,
-        published.method.routing_key,
-        properties,
-        published.body,
-        flags.and_if(persistent, Flags::PERSISTENT),
-    )
-}
-
 fn check_user(claimed: &str, user: &str) -> Handled {
     if claimed == user {
         return Ok(());

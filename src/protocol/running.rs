@@ -1,6 +1,7 @@
 //! An open connection: its channels, and the run of frames that were read together.
 
 mod alarms;
+mod body_frame;
 mod frames;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use amqp_codec::{AMQPClass, Frame, FrameKind, Method, parse_frame, parse_method};
 use broker_core::store::{Completion, Ticket};
 
+use self::body_frame::BodyFrame;
 use super::{
     batch::Batch,
     channel::Channel,
@@ -32,6 +34,8 @@ pub struct Running {
     pub starved: bool,
     /// The store has more than enough to write: nothing is read until it has written this.
     pub paused: Option<Ticket>,
+    /// A body frame has begun whose rest has not arrived.
+    open_frame: Option<Box<BodyFrame>>,
 }
 
 /// Bytes of messages on their way to the store above which publishers are not read from.
@@ -39,6 +43,16 @@ const STORE_BACKLOG: usize = 64 * 1024 * 1024;
 
 /// Bytes of output after which a run ends: a burst of `basic.get` must not be answered all in memory.
 pub const OUTPUT_OF_A_RUN: usize = 1024 * 1024;
+
+/// What a part of the input came to.
+enum Step {
+    /// This many bytes were used up, and there may be more.
+    Taken(usize),
+    /// This many bytes were used up, and what follows has to wait.
+    Last(usize),
+    /// The client closed the connection.
+    Closed,
+}
 
 /// What a run of frames came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +74,7 @@ impl Running {
             told_blocked: false,
             starved: false,
             paused: None,
+            open_frame: None,
         }
     }
 
@@ -74,28 +89,17 @@ impl Running {
         let mut used = 0;
         while self.reads() && batch.out.len() < OUTPUT_OF_A_RUN {
             let rest = input.get(used..).unwrap_or_default();
-            let Some((frame, length)) = parse_frame(rest, self.session.frame_max)? else {
-                break;
+            let step = match self.open_frame.take() {
+                None => self.handle_frame(rest, batch)?,
+                Some(open) => self.continue_body_frame(open, rest, batch)?,
             };
-            used += length;
-            if frame.kind == FrameKind::Heartbeat {
-                if frame.channel == 0 {
-                    continue;
+            match step {
+                Step::Taken(bytes) => used += bytes,
+                Step::Last(bytes) => {
+                    used += bytes;
+                    break;
                 }
-                return Err(amqp_codec::Error::unexpected_frame(&frame).into());
-            }
-            if frame.channel == 0 {
-                if self.handle_connection_frame(&frame, batch)? {
-                    return Ok(Outcome::Closed);
-                }
-            } else {
-                let rest = rest.get(length..).unwrap_or_default();
-                used += self.handle_channel_frame(&frame, rest, batch)?;
-            }
-            if self.session.awaits_owner() || self.session.awaits_permission() {
-                // Not carried out: the frame comes again.
-                used -= length;
-                break;
+                Step::Closed => return Ok(Outcome::Closed),
             }
             if self.session.answered {
                 self.session.answered = false;
@@ -104,6 +108,34 @@ impl Running {
             self.tell_blocked(batch);
         }
         Ok(Outcome::Used(used))
+    }
+
+    /// Takes the next frame, if all of it is there.
+    #[inline]
+    fn handle_frame(&mut self, input: &[u8], batch: &mut Batch) -> Result<Step, Exception> {
+        let Some((frame, length)) = parse_frame(input, self.session.frame_max)? else {
+            return Ok(Step::Last(self.begin_body_frame(input)));
+        };
+        let mut taken = length;
+        if frame.kind == FrameKind::Heartbeat {
+            if frame.channel != 0 {
+                return Err(amqp_codec::Error::unexpected_frame(&frame).into());
+            }
+        } else if frame.channel == 0 {
+            if self.handle_connection_frame(&frame, batch)? {
+                return Ok(Step::Closed);
+            }
+        } else {
+            let rest = input.get(length..).unwrap_or_default();
+            taken += self.handle_channel_frame(&frame, rest, batch)?;
+        }
+        // What was not carried out comes again.
+        let waits = self.session.awaits_owner() || self.session.awaits_permission();
+        Ok(if waits {
+            Step::Last(0)
+        } else {
+            Step::Taken(taken)
+        })
     }
 
     /// Whether frames are taken: not behind a declaration that is on its way to the disk, not while somebody is asked
@@ -165,7 +197,7 @@ impl Running {
                 refused.sort_unstable();
                 refused.dedup();
                 confirms.seal(ticket, refused);
-                channel.poll_confirms(durable, &mut batch.out);
+                channel.poll_confirms(durable, &mut batch.out.frames);
                 waits |= channel.confirms.as_ref().is_some_and(|it| it.waits());
             }
         }
@@ -184,7 +216,7 @@ impl Running {
             self.show_state();
         }
         for channel in self.channels.iter_mut().flatten() {
-            channel.poll_confirms(durable, &mut batch.out);
+            channel.poll_confirms(durable, &mut batch.out.frames);
         }
     }
 

@@ -140,7 +140,7 @@ pub struct Session {
 impl Session {
     /// Writes a rare method.
     pub fn send(&self, channel: u16, method: AMQPClass, batch: &mut Batch) {
-        if let Err(error) = encode::method(&mut batch.out, channel, &method) {
+        if let Err(error) = encode::method(&mut batch.out.frames, channel, &method) {
             let span = self.channel_span(channel);
             span.in_scope(|| tracing::error!(%error, "cannot encode a method"));
         }

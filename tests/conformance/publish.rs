@@ -319,6 +319,32 @@ fn a_body_is_cut_anew_for_a_receiver_with_a_smaller_frame_max() {
 }
 
 #[test]
+fn large_and_small_bodies_arrive_whole_and_in_order_at_a_client_that_reads_late() {
+    let mut publisher = Peer::connect();
+    let queue = publisher.fresh_shared_queue(1, "late");
+    let mut consumer = Peer::connect();
+    consumer.consume_no_ack(1, &queue, "c");
+    publisher.confirm_select(1);
+    let lengths = [700_000, 3, 4096, 131_064, 1 << 20, 4095, 200_001];
+    let body = |number: usize, length: usize| -> Vec<u8> {
+        (0..length).map(|at| ((at + number) % 251) as u8).collect()
+    };
+    let bodies: Vec<_> = (0..28)
+        .map(|number| body(number, lengths[number % lengths.len()]))
+        .collect();
+    for body in &bodies {
+        publisher.publish_with(1, "", &queue, AMQPProperties::default(), body);
+    }
+    publisher.expect_confirms_to(1, bodies.len() as u64);
+    for (number, body) in bodies.iter().enumerate() {
+        assert!(consumer.expect_delivery(1).body == *body, "body {number}");
+    }
+    consumer.delete_queue(1, &queue);
+    consumer.close();
+    publisher.close();
+}
+
+#[test]
 fn a_message_may_be_as_large_as_the_limit_and_no_larger() {
     leveret_only!("before RabbitMQ 4.0 the limit was 128 MiB");
     const LIMIT: usize = 16 << 20;

@@ -209,14 +209,14 @@ impl Wire {
         if self.output.is_empty() && batch.out.is_empty() {
             return false;
         }
-        self.output.append(&mut batch.out);
+        self.output.append(&mut batch.out.frames);
         if !self.machine.poll_writable() || !self.reads {
             return false;
         }
         self.received.append(&mut self.output);
         self.machine.handle_written(batch.now);
         self.machine.revive(batch);
-        self.output.append(&mut batch.out);
+        self.output.append(&mut batch.out.frames);
         true
     }
 }

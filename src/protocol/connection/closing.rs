@@ -26,6 +26,13 @@ const CONNECTION_FORCED: u16 = 320;
 impl Connection {
     /// Swallows everything until the client has heard that the connection is closed.
     pub(super) fn handle_closing(&mut self, input: &[u8]) -> usize {
+        if let Phase::Closing { skip, .. } = &mut self.phase
+            && *skip > 0
+        {
+            let skipped = input.len().min(*skip);
+            *skip -= skipped;
+            return skipped;
+        }
         let (frame, length) = match parse_frame(input, self.settings.frame_max as usize) {
             Ok(Some(found)) => found,
             Ok(None) => return 0,
@@ -68,11 +75,15 @@ impl Connection {
     /// The same where the log knows already.
     pub(super) fn refuse(&mut self, exception: Exception, batch: &mut Batch) {
         let (Exception::Connection(reply) | Exception::Channel(reply)) = exception;
+        let skip = match &self.phase {
+            Phase::Running(running) => running.missing_of_frame(),
+            _ => 0,
+        };
         self.terminate(batch);
-        self.send_close(&reply, batch);
+        self.send_close(&reply, skip, batch);
     }
 
-    fn send_close(&mut self, reply: &Reply, batch: &mut Batch) {
+    fn send_close(&mut self, reply: &Reply, skip: usize, batch: &mut Batch) {
         let (class_id, method_id) = reply.method;
         let reply_text = amqp_codec::ShortString::try_new(reply.text.as_str());
         let close = AMQPMethod::Close(connection::Close {
@@ -84,6 +95,7 @@ impl Connection {
         handshake::send(close, batch);
         self.phase = Phase::Closing {
             until: batch.now + CLOSING_TIMEOUT,
+            skip,
         };
     }
 

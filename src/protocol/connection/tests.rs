@@ -161,7 +161,7 @@ impl Scene {
             self.machine.handle_timeout(&mut self.batch);
         }
         self.batch.now = moment;
-        String::from_utf8_lossy(&self.batch.out).into_owned()
+        String::from_utf8_lossy(&self.batch.out.frames).into_owned()
     }
 
     pub(crate) fn queue(&self, name: &str, arguments: FieldTable) -> Arc<Queue> {
@@ -248,7 +248,7 @@ fn a_burst_of_gets_is_answered_in_runs_and_in_order() {
         rest = &rest[used..];
         let answered = scene.batch.out.len();
         assert!(answered < OUTPUT_OF_A_RUN + 2 * SIZE, "{answered}");
-        output.append(&mut scene.batch.out);
+        output.append(&mut scene.batch.out.frames);
     }
     let mut numbers = Vec::new();
     let mut rest = output.as_slice();
@@ -286,6 +286,7 @@ fn deliveries_for_a_consumer_that_is_not_there_are_dropped() {
     assert_eq!(is_done.recv_timeout(PATIENCE), Ok(0));
 }
 
+mod body_frames;
 mod expiry;
 
 /// There may be 100,000 of them, so whoever makes them larger is to know it. Without what they point to.
@@ -299,6 +300,6 @@ fn connection_and_channel_stay_small() {
     );
     println!("connection {connection}, running {running}, channel {channel} bytes");
     assert!(connection <= 384, "{connection} bytes");
-    assert!(running <= 512, "{running} bytes");
+    assert!(running <= 520, "{running} bytes");
     assert!(channel <= 192, "{channel} bytes");
 }

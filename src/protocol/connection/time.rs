@@ -19,7 +19,7 @@ impl Connection {
                 let refusal = handshake.poll_refusal_time().unwrap_or(Millis::MAX);
                 Some(self.login_until.min(self.stop_check_at).min(refusal))
             }
-            Phase::Closing { until } => Some(*until),
+            Phase::Closing { until, .. } => Some(*until),
             Phase::Running(running) => {
                 let session = &running.session;
                 let due = session.watch.due().min(session.validity.ends);
@@ -56,7 +56,7 @@ impl Connection {
                 self.handle_refusal_time(batch);
             }
             Phase::Header | Phase::Handshake(_) => self.stop_check_at = now + STOP_CHECK,
-            Phase::Closing { until } if now >= *until => self.abandon(),
+            Phase::Closing { until, .. } if now >= *until => self.abandon(),
             Phase::Running(running) if now >= running.session.validity.ends => {
                 self.handle_expiry(batch);
             }
@@ -91,7 +91,7 @@ impl Connection {
             self.terminate(batch);
             self.abandon();
         } else if batch.now >= self.sent_at + self.heartbeat / 2 {
-            encode::heartbeat(&mut batch.out);
+            encode::heartbeat(&mut batch.out.frames);
             self.sent_at = batch.now;
         }
     }

@@ -74,12 +74,25 @@ impl Running {
                 method => self.handle_rare(number, method, frame.payload, batch),
             }
         };
+        let carried_out = self.conclude(number, handled, batch)?;
+        Ok(if carried_out { taken } else { 0 })
+    }
+
+    /// What follows from how a frame was handled: a channel that did wrong is closed. Says whether the frame was carried
+    /// out; if not, it comes again.
+    #[inline]
+    pub(super) fn conclude(
+        &mut self,
+        number: u16,
+        handled: Handled,
+        batch: &mut Batch,
+    ) -> Result<bool, Exception> {
         match handled {
-            Ok(()) => Ok(taken),
-            Err(_) if self.session.is_undecided() => Ok(0),
+            Ok(()) => Ok(true),
+            Err(_) if self.session.is_undecided() => Ok(false),
             Err(Exception::Channel(reply)) => {
                 self.fail_channel(number, &reply, batch, |_| Requeued::Failed);
-                Ok(taken)
+                Ok(true)
             }
             Err(exception) => Err(exception),
         }
@@ -241,19 +254,27 @@ impl Channel {
         session: &mut Session,
         batch: &mut Batch,
     ) -> Handled {
+        if let Some(content) = &mut self.content {
+            let pushed = content.push(frame, session.max_message_size);
+            pushed.inspect_err(|_| self.content = None)?;
+        }
+        self.publish_content(session, batch)
+    }
+
+    /// Publishes what was gathered, once it is all there.
+    pub(super) fn publish_content(&mut self, session: &mut Session, batch: &mut Batch) -> Handled {
         let Some(mut content) = self.content.take() else {
             return Ok(());
         };
-        if content.push(frame, session.max_message_size)? {
-            let handled = self.publish(&content.published(), session, batch);
-            if handled.is_err() && session.access.has_open_question() {
-                content.take_back(frame);
-                self.content = Some(content);
-            }
-            return handled;
+        let Some(published) = content.published() else {
+            self.content = Some(content);
+            return Ok(());
+        };
+        let handled = self.publish(&published, session, batch);
+        if handled.is_err() && session.access.has_open_question() {
+            self.content = Some(content);
         }
-        self.content = Some(content);
-        Ok(())
+        handled
     }
 }
 

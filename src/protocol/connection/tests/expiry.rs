@@ -110,7 +110,7 @@ fn scene(seconds: u64) -> Scene {
 /// The methods that were written.
 fn written(scene: &mut Scene) -> Vec<AMQPClass> {
     let output = std::mem::take(&mut scene.batch.out);
-    let mut rest = output.as_slice();
+    let mut rest = output.frames.as_slice();
     let mut methods = Vec::new();
     while let Some((frame, length)) = parse_frame(rest, FRAME_MAX as usize).unwrap() {
         if let Ok(Method::Other(method)) = parse_method(frame.payload) {

@@ -1,0 +1,145 @@
+//! A message that comes in pieces: each is copied once, to where it stays.
+//!
+//! A body of many frames grows in the memory of the message that it becomes. That memory is asked for as the body
+//! arrives and not as it is announced, but for the first mebibyte: until it is written to, memory costs an address only.
+
+use std::{fmt, mem::MaybeUninit};
+
+use triomphe::{Arc, HeaderSlice, HeaderWithLength, UniqueArc};
+
+use super::{Fixed, Flags, Message, short};
+
+/// Bytes that are asked for before they have arrived.
+const AHEAD: usize = 1024 * 1024;
+
+/// Room for the bytes of a message.
+type Room = UniqueArc<HeaderSlice<HeaderWithLength<Fixed>, [MaybeUninit<u8>]>>;
+
+/// A message that is not whole yet.
+pub struct Gathering {
+    room: Room,
+    /// Bytes that have arrived, names and properties among them.
+    filled: usize,
+    /// Bytes that the whole message takes.
+    whole: usize,
+}
+
+impl Gathering {
+    /// A message whose body will have `body` bytes; for the rest see [`Message::with_flags`].
+    pub fn new(
+        exchange: &str,
+        routing_key: &str,
+        properties: &[u8],
+        body: usize,
+        flags: Flags,
+    ) -> Self {
+        let (exchange, key) = (short(exchange), short(routing_key));
+        let fixed = Fixed {
+            properties_length: properties.len() as u32,
+            exchange_length: exchange.len() as u8,
+            routing_key_length: key.len() as u8,
+            flags,
+        };
+        let head = exchange.len() + key.len() + properties.len();
+        let mut gathering = Self {
+            room: room(fixed, head + body.min(AHEAD)),
+            filled: 0,
+            whole: head + body,
+        };
+        for part in [exchange, key, properties] {
+            gathering.push(part);
+        }
+        gathering
+    }
+
+    /// Adds what comes next. What is more than the body was to have is left out.
+    #[inline]
+    pub fn push(&mut self, part: &[u8]) {
+        let part = part.get(..self.missing()).unwrap_or(part);
+        if self.room.slice.len() - self.filled < part.len() {
+            self.grow(part.len());
+        }
+        let (from, to) = (self.filled, self.filled + part.len());
+        if let Some(room) = self.room.slice.get_mut(from..to) {
+            room.write_copy_of_slice(part);
+            self.filled = to;
+        }
+    }
+
+    /// Bytes of the body that have not arrived.
+    pub fn missing(&self) -> usize {
+        self.whole - self.filled
+    }
+
+    /// The message, with zeros for what has not arrived.
+    #[inline]
+    pub fn finish(mut self) -> Message {
+        if self.missing() > 0 {
+            self.grow(self.missing());
+            let room = self.room.slice.get_mut(self.filled..);
+            room.unwrap_or_default().fill(MaybeUninit::new(0));
+        }
+        // SAFETY: `filled` counts what was written from the front on without a gap, and the rest was filled just now.
+        let room = unsafe { self.room.assume_init_slice_with_header() };
+        Message(Arc::into_thin(room.shareable()))
+    }
+
+    /// Makes room for `more` bytes, and for as many again as there are if so many will come.
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        let length = (self.filled + more).max(2 * self.filled).min(self.whole);
+        let mut grown = room(self.room.header.header, length);
+        let (to, from) = (&mut grown.slice, &self.room.slice);
+        if let (Some(to), Some(from)) = (to.get_mut(..self.filled), from.get(..self.filled)) {
+            to.copy_from_slice(from);
+        }
+        self.room = grown;
+    }
+}
+
+impl fmt::Debug for Gathering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { filled, whole, .. } = self;
+        write!(f, "Gathering({filled} of {whole})")
+    }
+}
+
+fn room(fixed: Fixed, length: usize) -> Room {
+    UniqueArc::from_header_and_uninit_slice(HeaderWithLength::new(fixed, length), length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_in_pieces_is_the_message_in_one_however_it_is_cut() {
+        let body: Vec<u8> = (0..3 * AHEAD as u32 + 5).map(|it| it as u8).collect();
+        let expected = Message::new("logs", "a.b", &[0x10, 0, 2], &body, true);
+        for piece in [1000, 131_064, AHEAD, 4 * AHEAD] {
+            let flags = Flags::PERSISTENT;
+            let mut gathering = Gathering::new("logs", "a.b", &[0x10, 0, 2], body.len(), flags);
+            body.chunks(piece).for_each(|piece| gathering.push(piece));
+            assert_eq!(gathering.missing(), 0);
+            let message = gathering.finish();
+            assert_eq!(message.layout(), expected.layout());
+            assert!(message.packed() == expected.packed(), "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn memory_is_not_asked_for_because_a_large_body_is_announced() {
+        let gathering = Gathering::new("", "key", &[], 1 << 40, Flags::default());
+        assert!(gathering.room.slice.len() <= AHEAD + 3);
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out_and_what_is_missing_is_zero() {
+        let mut gathering = Gathering::new("", "", &[], 4, Flags::default());
+        gathering.push(b"12");
+        assert_eq!(gathering.finish().body(), b"12\0\0");
+        let mut gathering = Gathering::new("", "", &[], 4, Flags::default());
+        gathering.push(b"12345");
+        assert_eq!(gathering.finish().body(), b"1234");
+    }
+}
