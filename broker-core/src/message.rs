@@ -136,7 +136,8 @@ impl Message {
         body: &[u8],
         flags: Flags,
     ) -> Self {
-        let mut whole = Gathering::new(exchange, routing_key, properties, body.len(), flags);
+        let room = (body.len(), body.len());
+        let mut whole = Gathering::with_room(exchange, routing_key, properties, room, flags);
         whole.push(body);
         whole.finish()
     }
