@@ -77,6 +77,7 @@ function overviewTab(ctx, base) {
   const range = rangePicker(ctx, () => history.refresh());
   const configuration = h('tbody');
   const details = h('div');
+  const more = card('Details', details);
   let flowing = null;
   const history = ctx.live(2, async () => {
     const kind = range.value();
@@ -109,6 +110,7 @@ function overviewTab(ctx, base) {
       ['Until acknowledged', queue.publish_to_ack && `${duration(queue.publish_to_ack.p50_ms)} median, ${duration(queue.publish_to_ack.p99_ms)} for 99%`],
       ['Dead letters lost', lost && `${number(lost.missing_exchange)} without exchange, ${number(lost.unroutable)} unroutable, ${number(lost.cycles)} in circles`],
     ]));
+    more.hidden = !details.querySelector('dt');
   };
   return {
     fill,
@@ -118,7 +120,7 @@ function overviewTab(ctx, base) {
         card('Effective configuration', h('div.table-scroll', { tabindex: 0, role: 'region', 'aria-label': 'Effective configuration' },
           h('table', h('thead', h('tr', ['Setting', 'Value', 'Comes from'].map((it) => h('th', { scope: 'col' }, it)))), configuration)),
         { note: 'What is in force, and who said so.' }),
-        card('Details', details))),
+        more)),
   };
 }
 
