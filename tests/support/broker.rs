@@ -16,7 +16,7 @@ use std::{
 };
 
 /// How long a start or a stop may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether the tests run against a broker that they did not start: with `LEVERET_TEST_AMQP` set.
 pub fn foreign_broker() -> bool {

@@ -48,7 +48,7 @@ use std::{
 
 /// How long a step may take before the test fails. Nothing waits this long when all is well; it only has to be more
 /// than the worst pause of a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Tries it with the first of these times, and with a longer one if that fails: a busy machine may have been too slow for it.
 /// Only the last failure counts.

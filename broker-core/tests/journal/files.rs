@@ -74,10 +74,16 @@ fn write_seeds() {
 
 #[test]
 fn real_journals_with_changes_are_verified_read_and_repaired() {
-    let seed: u64 = rand::random();
+    let chosen = std::env::var("LEVERET_TEST_SEED").ok();
+    let seed: u64 = chosen.and_then(|text| text.parse().ok()).unwrap_or(1);
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    for data in seeds() {
+    // Those of the corpus: a journal that is written anew differs from run to run.
+    let entries = fs::read_dir(corpus()).unwrap().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let data = fs::read(path).unwrap();
         exercise(&data);
         for _ in 0..40 {
             let mut data = data.clone();
