@@ -45,7 +45,7 @@ impl Morgue {
     #[track_caller]
     fn letter(&mut self) -> Got {
         let dead = self.dead.clone();
-        wait_for(&mut self.peer, &dead)
+        self.peer.await_message(1, &dead, true)
     }
 
     /// The bodies of the next dead letters.
@@ -53,30 +53,6 @@ impl Morgue {
     fn bodies(&mut self, count: usize) -> Vec<String> {
         let bodies = (0..count).map(|_| String::from_utf8(self.letter().body).expect("text"));
         bodies.collect()
-    }
-}
-
-/// Polls until the queue has a message: RabbitMQ dead-letters in its own time, and expiration takes its own.
-#[track_caller]
-fn wait_for(peer: &mut Peer, queue: &str) -> Got {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(got) = peer.get(1, queue, true) {
-            return got;
-        }
-        assert!(Instant::now() < deadline, "nothing came to {queue}");
-    }
-}
-
-/// The same, to be answered.
-#[track_caller]
-fn wait_for_unsettled(peer: &mut Peer, queue: &str) -> Got {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(got) = peer.get(1, queue, false) {
-            return got;
-        }
-        assert!(Instant::now() < deadline, "nothing came to {queue}");
     }
 }
 
@@ -345,7 +321,7 @@ fn a_routing_key_for_dead_letters_replaces_all_others() {
     peer.get(1, &queue, false).expect("a message");
     let tag = 2; // the copy had the first
     peer.reject(1, tag, false);
-    let got = wait_for(&mut peer, &dead);
+    let got = peer.await_message(1, &dead, true);
     assert_eq!(got.method.routing_key.as_str(), dead);
     assert_eq!(got.method.exchange.as_str(), "");
     assert_eq!(
@@ -384,7 +360,7 @@ fn copies_that_a_routing_key_has_replaced_are_not_followed_from_the_next_queue_e
         }
         peer.reject(1, tag, false);
     }
-    let deaths = deaths(&wait_for(&mut peer, &dead));
+    let deaths = deaths(&peer.await_message(1, &dead, true));
     assert_eq!(field(&deaths[0], "routing-keys"), &longstrs([&second]));
     peer.close();
 }
@@ -430,7 +406,7 @@ fn a_message_that_a_client_publishes_again_is_no_cycle() {
     let queue = morgue.queue([("x-message-ttl", AMQPValue::LongInt(1))]);
     morgue.peer.publish(1, "", &queue, "a");
     for _ in 0..2 {
-        let got = wait_for(&mut morgue.peer, &grave);
+        let got = morgue.peer.await_message(1, &grave, true);
         assert_death(&deaths(&got)[0], 1, "expired", &queue);
         let (headers, peer) = (headers_of(&got), &mut morgue.peer);
         let properties = AMQPProperties::default().with_headers(headers);
@@ -460,12 +436,12 @@ fn deaths_are_counted_on_after_the_end_of_the_broker() {
     peer.publish_with(1, "", "q", persistent, b"a");
     peer.expect_confirms_to(1, 1);
     for count in 1..3 {
-        let got = wait_for_unsettled(&mut peer, "q");
+        let got = peer.await_message(1, "q", false);
         peer.reject(1, got.method.delivery_tag, false);
         peer.close();
         broker.restart();
         peer = Peer::connect_to(&broker);
-        let got = wait_for_unsettled(&mut peer, "q");
+        let got = peer.await_message(1, "q", false);
         assert_death(&deaths(&got)[0], count, "rejected", "q");
         peer.nack(1, got.method.delivery_tag, false, true);
     }
@@ -489,8 +465,8 @@ fn without_a_routing_key_for_dead_letters_they_keep_theirs() {
     peer.publish_with(1, "", &queue, properties, b"a");
     peer.get(1, &queue, false).expect("a message");
     peer.reject(1, 1, false);
-    assert_eq!(wait_for(&mut peer, &dead).body, b"a");
-    assert_eq!(wait_for(&mut peer, &dead_copy).body, b"a");
+    assert_eq!(peer.await_message(1, &dead, true).body, b"a");
+    assert_eq!(peer.await_message(1, &dead_copy, true).body, b"a");
     peer.close();
 }
 
@@ -520,17 +496,17 @@ fn hidden_routing_keys_are_followed_by_dead_letters_and_told_to_nobody() {
     let got = peer.get(1, &queue, false).expect("a message");
     assert!(!headers_of(&got).contains_key("BCC"));
     peer.reject(1, 1, false);
-    let got = wait_for(&mut peer, &dead);
+    let got = peer.await_message(1, &dead, true);
     assert!(!headers_of(&got).contains_key("BCC"));
     assert_eq!(
         field(&deaths(&got)[0], "routing-keys"),
         &longstrs([&queue, "copy"])
     );
     // The copy by the hidden key dies as well, and its key goes on with it.
-    let got = wait_for_unsettled(&mut peer, &hidden);
+    let got = peer.await_message(1, &hidden, false);
     assert!(!headers_of(&got).contains_key("BCC"));
     peer.reject(1, got.method.delivery_tag, false);
-    let got = wait_for(&mut peer, &last);
+    let got = peer.await_message(1, &last, true);
     assert!(!headers_of(&got).contains_key("BCC"));
     assert_eq!(deaths(&got).len(), 2);
     peer.close();
@@ -550,7 +526,7 @@ fn dead_letters_that_go_nowhere_leave_a_line_each_for_queue_and_reason() {
         let queue = peer.fresh_queue_with(1, "living", arguments);
         peer.fill(&queue, &["a", "b"]);
         for _ in 0..2 {
-            let got = wait_for_unsettled(&mut peer, &queue);
+            let got = peer.await_message(1, &queue, false);
             peer.reject(1, got.method.delivery_tag, false);
         }
         peer.expect_nothing(1);
@@ -589,7 +565,7 @@ fn a_dead_letter_exchange_may_be_declared_later() {
     peer.bind(1, &dead, &name, "");
     peer.get(1, &queue, false).expect("a message");
     peer.reject(1, 1, false);
-    assert_eq!(wait_for(&mut peer, &dead).body, b"a");
+    assert_eq!(peer.await_message(1, &dead, true).body, b"a");
     peer.close();
 }
 
@@ -624,7 +600,7 @@ fn a_message_counts_its_deaths_by_queue_and_reason_the_latest_first() {
     die(&mut peer, &first);
     die(&mut peer, &second);
     die(&mut peer, &first);
-    let got = wait_for(&mut peer, &second);
+    let got = peer.await_message(1, &second, true);
     let deaths = deaths(&got);
     assert_eq!(deaths.len(), 2);
     assert_death(&deaths[0], 2, "rejected", &first);

@@ -9,8 +9,8 @@ use crate::leveret_only;
 use crate::support::http::Http;
 use crate::support::table::{field, text};
 use crate::support::{
-    AMQPProperties, AMQPValue, Broker, Delivery, Got, PATIENCE, Peer, durable_queue, longstr,
-    pause, queue, table, unique,
+    AMQPProperties, AMQPValue, Broker, Delivery, PATIENCE, Peer, durable_queue, longstr, pause,
+    queue, table, unique,
 };
 
 const REASON: &str = "it came with RabbitMQ 4.3";
@@ -33,42 +33,20 @@ fn declare<const N: usize>(
     peer: &mut Peer,
     retry_type: &str,
     min: i64,
-    more: [(&str, AMQPValue); N],
+    more: [(&'static str, AMQPValue); N],
 ) -> String {
-    let name = unique("retried");
-    let mut arguments = table([
+    let own = [
         ("x-queue-type", longstr("quorum")),
         ("x-delayed-retry-type", longstr(retry_type)),
         ("x-delayed-retry-min", long(min)),
         ("x-delayed-retry-max", long(HOUR)),
-    ]);
-    for (key, value) in more {
-        arguments.insert(key.into(), value);
-    }
-    let declare = queue::Declare {
-        arguments,
-        ..durable_queue(&name)
-    };
-    peer.declare(1, declare);
-    name
+    ];
+    peer.durable_queue_with("retried", own.into_iter().chain(more))
 }
 
 /// What the HTTP API says of a queue.
 fn shown(peer: &Peer, queue: &str) -> Value {
     Http::guest(peer.broker()).get(&format!("/api/queues/%2F/{queue}"))
-}
-
-/// Polls until the queue has a message, to be answered.
-#[track_caller]
-fn take(peer: &mut Peer, queue: &str) -> Got {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(got) = peer.get(1, queue, false) {
-            return got;
-        }
-        assert!(Instant::now() < deadline, "nothing comes to {queue}");
-        pause();
-    }
 }
 
 /// The next delivery, which is to be of this text.
@@ -174,10 +152,10 @@ fn a_delivery_limit_ends_it_and_a_length_limit_counts_what_waits() {
     let queue = declare(&mut peer, "all", 1, more);
     peer.fill(&queue, &["poison"]);
     for _ in 0..2 {
-        let got = take(&mut peer, &queue);
+        let got = peer.await_message(1, &queue, false);
         peer.reject(1, got.method.delivery_tag, true);
     }
-    let got = take(&mut peer, &dead);
+    let got = peer.await_message(1, &dead, false);
     let headers = got.properties.headers().clone().expect("headers");
     assert_eq!(text(&headers, "x-first-death-reason"), "delivery_limit");
     peer.delete_queue(1, &queue);

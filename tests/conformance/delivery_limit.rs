@@ -4,21 +4,9 @@ use crate::leveret_only;
 use crate::support::table::{field, text};
 use crate::support::{
     AMQPProperties, AMQPValue, Broker, FieldTable, Got, PATIENCE, Peer, durable_queue,
-    foreign_broker, longstr, queue, table, tx, unique,
+    foreign_broker, longstr, queue, table, tx,
 };
 use std::time::Instant;
-
-/// Polls until the queue has a message, to be answered: RabbitMQ brings messages back in its own time.
-#[track_caller]
-fn take(peer: &mut Peer, queue: &str) -> Got {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(got) = peer.get(1, queue, false) {
-            return got;
-        }
-        assert!(Instant::now() < deadline, "nothing came to {queue}");
-    }
-}
 
 /// What a delivery says of its acquired count and its delivery count.
 fn counts(got: &Got) -> (Option<i64>, Option<i64>) {
@@ -56,19 +44,10 @@ fn queue_types() -> &'static [&'static str] {
 fn declare<const N: usize>(
     peer: &mut Peer,
     queue_type: &str,
-    more: [(&str, AMQPValue); N],
+    more: [(&'static str, AMQPValue); N],
 ) -> String {
-    let name = unique("limited");
-    let mut arguments = table([("x-queue-type", longstr(queue_type))]);
-    for (key, value) in more {
-        arguments.insert(key.into(), value);
-    }
-    let declare = queue::Declare {
-        arguments,
-        ..durable_queue(&name)
-    };
-    peer.declare(1, declare);
-    name
+    let own = [("x-queue-type", longstr(queue_type))];
+    peer.durable_queue_with("limited", own.into_iter().chain(more))
 }
 
 fn limit(deliveries: i64) -> (&'static str, AMQPValue) {
@@ -88,11 +67,11 @@ fn a_message_that_fails_once_more_than_it_may_is_dead_lettered_with_its_reason()
         let queue = declare(&mut peer, queue_type, more);
         peer.fill(&queue, &["poison"]);
         for failed in 0..3 {
-            let got = take(&mut peer, &queue);
+            let got = peer.await_message(1, &queue, false);
             assert_counts(&got, failed, failed);
             peer.reject(1, got.method.delivery_tag, true);
         }
-        let got = take(&mut peer, &dead);
+        let got = peer.await_message(1, &dead, false);
         assert_eq!(got.body, b"poison");
         assert!(!got.method.redelivered);
         let headers = got.properties.headers().clone().expect("headers");
@@ -118,9 +97,9 @@ fn without_a_dead_letter_exchange_it_is_dropped() {
         let mut peer = Peer::connect();
         let queue = declare(&mut peer, queue_type, [limit(0)]);
         peer.fill(&queue, &["poison", "other"]);
-        let got = take(&mut peer, &queue);
+        let got = peer.await_message(1, &queue, false);
         peer.reject(1, got.method.delivery_tag, true);
-        let got = take(&mut peer, &queue);
+        let got = peer.await_message(1, &queue, false);
         assert_eq!(got.body, b"other");
         peer.ack(1, got.method.delivery_tag, false);
         peer.expect_nothing(1);
@@ -137,7 +116,7 @@ fn nack_and_recover_bring_a_message_back_without_counting_a_failure() {
         let queue = declare(&mut peer, queue_type, [limit(1)]);
         peer.fill(&queue, &["a"]);
         for acquired in 0..6 {
-            let got = take(&mut peer, &queue);
+            let got = peer.await_message(1, &queue, false);
             assert_counts(&got, acquired, 0);
             match acquired % 2 {
                 0 => peer.nack(1, got.method.delivery_tag, false, true),
@@ -147,9 +126,9 @@ fn nack_and_recover_bring_a_message_back_without_counting_a_failure() {
                 }
             }
         }
-        let got = take(&mut peer, &queue);
+        let got = peer.await_message(1, &queue, false);
         peer.reject(1, got.method.delivery_tag, true);
-        assert_counts(&take(&mut peer, &queue), 7, 1);
+        assert_counts(&peer.await_message(1, &queue, false), 7, 1);
         assert_eq!(peer.delete_queue(1, &queue), 0);
         peer.close();
     }
@@ -161,14 +140,14 @@ fn the_end_of_a_channel_or_connection_is_a_failure() {
         let mut peer = Peer::connect();
         let queue = declare(&mut peer, queue_type, [limit(2)]);
         peer.fill(&queue, &["a"]);
-        take(&mut peer, &queue);
+        peer.await_message(1, &queue, false);
         peer.close_channel(1);
         peer.open_channel(1);
         let mut other = Peer::connect();
-        assert_counts(&take(&mut other, &queue), 1, 1);
+        assert_counts(&other.await_message(1, &queue, false), 1, 1);
         other.cut();
         let mut other = Peer::connect();
-        assert_counts(&take(&mut other, &queue), 2, 2);
+        assert_counts(&other.await_message(1, &queue, false), 2, 2);
         other.close();
         let deadline = Instant::now() + PATIENCE;
         while peer.counts(1, &queue).0 > 0 {
@@ -218,7 +197,7 @@ fn a_quorum_queue_lets_a_message_fail_20_times_and_a_classic_one_for_ever() {
     for queue in [&quorum, &classic, &unlimited] {
         peer.fill(queue, &["a"]);
         for failed in 0..21 {
-            let got = take(&mut peer, queue);
+            let got = peer.await_message(1, queue, false);
             assert_counts(&got, failed, failed);
             peer.reject(1, got.method.delivery_tag, true);
         }
@@ -237,14 +216,14 @@ fn a_transaction_counts_what_it_brings_back_when_it_commits() {
     let queue = declare(&mut peer, "classic", [limit(1)]);
     peer.fill(&queue, &["a"]);
     peer.call::<_, tx::SelectOk>(1, tx::Select {});
-    let got = take(&mut peer, &queue);
+    let got = peer.await_message(1, &queue, false);
     peer.nack(1, got.method.delivery_tag, false, true);
     peer.call::<_, tx::CommitOk>(1, tx::Commit {});
-    let got = take(&mut peer, &queue);
+    let got = peer.await_message(1, &queue, false);
     assert_counts(&got, 1, 0);
     peer.reject(1, got.method.delivery_tag, true);
     peer.call::<_, tx::CommitOk>(1, tx::Commit {});
-    let got = take(&mut peer, &queue);
+    let got = peer.await_message(1, &queue, false);
     assert_counts(&got, 2, 1);
     peer.reject(1, got.method.delivery_tag, true);
     peer.call::<_, tx::CommitOk>(1, tx::Commit {});
@@ -269,14 +248,14 @@ fn counts_survive_the_end_of_the_broker() {
     peer.publish_with(1, "", &queue, persistent, b"a");
     peer.expect_confirms_to(1, 1);
     for failed in 0..3 {
-        let got = take(&mut peer, &queue);
+        let got = peer.await_message(1, &queue, false);
         assert_counts(&got, failed, failed);
         peer.reject(1, got.method.delivery_tag, true);
         peer.close();
         broker.restart();
         peer = Peer::connect_to(&broker);
     }
-    let got = take(&mut peer, &dead);
+    let got = peer.await_message(1, &dead, false);
     let headers = got.properties.headers().clone().expect("headers");
     assert_eq!(text(&headers, "x-last-death-reason"), "delivery_limit");
     peer.ack(1, got.method.delivery_tag, false);

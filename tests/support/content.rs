@@ -2,8 +2,12 @@
 
 use super::method::Method;
 use super::peer::{generate, method_bytes};
-use super::{AMQPClass, AMQPProperties, Peer, basic};
+use super::{
+    AMQPClass, AMQPProperties, AMQPValue, FieldTable, PATIENCE, Peer, basic, durable_queue, pause,
+    queue, unique,
+};
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
+use std::time::Instant;
 
 /// A message that a consumer was given.
 #[derive(Debug)]
@@ -129,6 +133,38 @@ impl Peer {
             properties,
             body,
         }
+    }
+
+    /// Polls until the queue has a message: what comes from another queue, or after a time, takes its own.
+    #[track_caller]
+    pub fn await_message(&mut self, channel: u16, queue: &str, no_ack: bool) -> Got {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(got) = self.get(channel, queue, no_ack) {
+                return got;
+            }
+            assert!(Instant::now() < deadline, "nothing came to {queue}");
+            pause();
+        }
+    }
+
+    /// A durable queue with a name of its own and these arguments, on channel 1. The test deletes it.
+    pub fn durable_queue_with(
+        &mut self,
+        name: &str,
+        arguments: impl IntoIterator<Item = (&'static str, AMQPValue)>,
+    ) -> String {
+        let name = unique(name);
+        let mut table = FieldTable::default();
+        for (key, value) in arguments {
+            table.insert(key.into(), value);
+        }
+        let declare = queue::Declare {
+            arguments: table,
+            ..durable_queue(&name)
+        };
+        self.declare(1, declare);
+        name
     }
 
     /// basic.get; `None` for get-empty.
