@@ -19,7 +19,10 @@ fn durable_queue(store: &Arc<MemoryStore>) -> Arc<Queue> {
     durable_queue_with(store, QueueArguments::default())
 }
 
-fn durable_queue_with(store: &Arc<MemoryStore>, arguments: QueueArguments) -> Arc<Queue> {
+pub(super) fn durable_queue_with(
+    store: &Arc<MemoryStore>,
+    arguments: QueueArguments,
+) -> Arc<Queue> {
     queue_with(Arc::clone(store), arguments, Pager::unlimited())
 }
 

@@ -2,18 +2,17 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use amqp_codec::FieldTable;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
     message::Message,
-    paging::Pager,
     queue::{
-        DeadReason, DeliveryCounts, Priorities, Queue, QueueArguments, QueueProperties, Work,
+        DeadReason, DeliveryCounts, Queue, QueueArguments, Work,
         arguments::{DelayedRetryType, Overflow, QueueType},
+        tests::durable_queue_with,
     },
-    store::{MemoryStore, MessageStore, QueueId},
+    store::{MemoryStore, MessageStore},
 };
 
 const START: Millis = 1_000_000;
@@ -28,23 +27,8 @@ fn retrying() -> QueueArguments {
     }
 }
 
-fn queue_in(store: &Arc<MemoryStore>, arguments: QueueArguments) -> Arc<Queue> {
-    let properties = QueueProperties {
-        name: "queue".into(),
-        vhost: "/".into(),
-        durable: true,
-        auto_delete: false,
-        exclusive_owner: None,
-        table: FieldTable::default(),
-        priorities: Priorities::of(&arguments),
-        arguments: Arc::new(arguments),
-    };
-    let (store, pager) = (Arc::clone(store), Pager::unlimited());
-    Queue::new(QueueId(1), properties, store, Arc::default(), pager)
-}
-
 fn queue(arguments: QueueArguments) -> Arc<Queue> {
-    queue_in(&Arc::default(), arguments)
+    durable_queue_with(&Arc::default(), arguments)
 }
 
 fn message(body: &str, ttl: Option<&str>) -> Message {
@@ -224,7 +208,7 @@ fn a_queue_that_is_full_of_what_waits_refuses_publishes() {
 #[test]
 fn purge_and_delete_take_what_waits_out_of_the_store_too() {
     let store = Arc::new(MemoryStore::new());
-    let queue = queue_in(&store, retrying());
+    let queue = durable_queue_with(&store, retrying());
     publish(&queue, &["a", "b", "c"], START);
     fail_one(&queue, START);
     assert_eq!(queue.purge(START, &mut Work::default()), 3);
@@ -240,7 +224,7 @@ fn purge_and_delete_take_what_waits_out_of_the_store_too() {
 
 /// A queue after a start, with what the store holds.
 fn recovered(store: &Arc<MemoryStore>, arguments: QueueArguments, now: Millis) -> Arc<Queue> {
-    let queue = queue_in(store, arguments);
+    let queue = durable_queue_with(store, arguments);
     queue.recover().unwrap();
     ring(&queue, now, &mut Work::default());
     queue
@@ -249,7 +233,7 @@ fn recovered(store: &Arc<MemoryStore>, arguments: QueueArguments, now: Millis) -
 #[test]
 fn after_a_start_what_came_back_waits_anew_and_keeps_its_place() {
     let store = Arc::new(MemoryStore::new());
-    let queue = queue_in(&store, retrying());
+    let queue = durable_queue_with(&store, retrying());
     publish(&queue, &["a", "b", "c", "d"], START);
     let (first, second) = (get(&queue, START).unwrap(), get(&queue, START).unwrap());
     bring_back(&queue, second, Requeued::Failed, START);
@@ -281,7 +265,7 @@ fn after_a_start_what_came_back_waits_anew_and_keeps_its_place() {
 #[test]
 fn what_waits_since_a_start_comes_between_its_neighbours() {
     let store = Arc::new(MemoryStore::new());
-    let queue = queue_in(&store, retrying());
+    let queue = durable_queue_with(&store, retrying());
     publish(&queue, &["a", "b", "c"], START);
     let (_held, second) = (get(&queue, START).unwrap(), get(&queue, START).unwrap());
     bring_back(&queue, second, Requeued::Failed, START);
@@ -385,7 +369,7 @@ impl Trial {
         };
         let store = Arc::new(MemoryStore::pageable());
         Self {
-            queue: queue_in(&store, arguments.clone()),
+            queue: durable_queue_with(&store, arguments.clone()),
             store,
             arguments,
             model: Model::new(),

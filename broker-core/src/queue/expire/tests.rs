@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use amqp_codec::FieldTable;
-
 use super::*;
 use crate::{
     message::Message,
-    paging::Pager,
-    queue::{Priorities, QueueArguments, QueueProperties},
+    queue::{QueueArguments, tests::durable_queue_with},
     statistics::Column,
-    store::{MemoryStore, QueueId},
+    store::MemoryStore,
 };
 
 fn queue(store: &Arc<MemoryStore>, dead_letters: bool) -> Arc<Queue> {
@@ -18,24 +15,7 @@ fn queue(store: &Arc<MemoryStore>, dead_letters: bool) -> Arc<Queue> {
         dead_letter_exchange: dead_letters.then(|| "dlx".into()),
         ..QueueArguments::default()
     };
-    let properties = QueueProperties {
-        name: "queue".into(),
-        vhost: "/".into(),
-        durable: true,
-        auto_delete: false,
-        exclusive_owner: None,
-        table: FieldTable::default(),
-        priorities: Priorities::of(&arguments),
-        arguments: Arc::new(arguments),
-    };
-    let store = Arc::clone(store);
-    Queue::new(
-        QueueId(1),
-        properties,
-        store,
-        Arc::default(),
-        Pager::unlimited(),
-    )
+    durable_queue_with(store, arguments)
 }
 
 /// A persistent message that expires after `ttl`, which is also its body.
