@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     store::{
         Applied, Completion, Durability, FailureHook, GroupCommit, QueueId, Sink, SledDatabase,
-        SyncWhen, Ticket, failed,
+        SyncWhen, Ticket, Writes, failed,
     },
 };
 
@@ -138,7 +138,7 @@ fn load(live: &Live, stored_key: &[u8], stored: &[u8]) -> Result<(), Error> {
 /// same ids. On a full disk the number is written with the first change that finds room.
 fn next_start(database: &SledDatabase, tree: &sled::Tree) -> Result<(u64, bool), Error> {
     let starts = number(tree, STARTS)? + 1;
-    if database.make_room(0)?.is_some() {
+    if database.make_room(Writes::default())?.is_some() {
         let unwritten = starts + rand::random::<u64>() % UNWRITTEN;
         return Ok((unwritten, false));
     }
@@ -168,7 +168,7 @@ struct Writer {
 impl Sink<Row> for Writer {
     fn apply(&mut self, rows: &mut Vec<Row>) -> Result<Applied, Error> {
         let bytes = rows.iter().map(Row::size).sum();
-        if let Some(why) = self.database.make_room(bytes)? {
+        if let Some(why) = self.database.make_room(Writes::among_others(bytes))? {
             return Ok(Applied::NoRoom(why));
         }
         let mut batch = sled::Batch::default();

@@ -12,6 +12,7 @@ mod sequence;
 mod sled_database;
 mod sled_group;
 mod sled_reader;
+mod sled_room;
 mod sled_store;
 
 use std::{path::Path, sync::Arc};
@@ -19,7 +20,7 @@ use std::{path::Path, sync::Arc};
 pub(crate) use self::{
     commit::{Applied, GroupCommit, Sink},
     sequence::Sequence,
-    sled_database::failed,
+    sled_database::{Writes, failed},
 };
 pub use self::{
     commit::{Durability, Sync as SyncWhen},

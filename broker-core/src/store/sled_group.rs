@@ -24,7 +24,7 @@ use crate::{error::Error, message::Message, queue::Millis};
 /// The largest value: with 16 of them a leaf stays below the 128 KiB from which sled writes it to a separate file.
 pub(super) const PIECE: usize = 6 * 1024;
 /// Keys that are removed at once.
-const CHUNK: usize = 1024;
+pub(super) const CHUNK: usize = 1024;
 /// No queue has this id.
 const SWEEPS: u64 = u64::MAX;
 /// No piece has this index.

@@ -18,17 +18,12 @@ use parking_lot::Mutex;
 use super::{
     Applied, Backlog, Completion, Durability, FailureHook, GroupCommit, MessageStore, Operation,
     Position, QueueId, Sink, SledDatabase, StoredMessage, SyncWhen, Ticket,
-    sled_database::failed,
+    sled_database::{Writes, failed},
     sled_group::{Group, Pieces, Sweeps, key, parse_key, unfinished_sweeps},
     sled_reader::Reader,
+    sled_room::{Room, weight},
 };
 use crate::error::Error;
-
-/// Reckoned for each operation on top of its message, when pending bytes are counted.
-const OPERATION_BYTES: usize = 48;
-
-/// What a step of a sweep removes weighs no more.
-const SWEPT_BYTES: usize = 64 * 1024;
 
 /// The key in the tree `state` that tells of a proper close. It is there from the close to the next open.
 const CLOSED: &str = "messages closed";
@@ -51,6 +46,7 @@ struct Shared {
     pieces: Mutex<Pieces>,
     sweeps: Mutex<Sweeps>,
     places: Mutex<HashMap<QueueId, Places>>,
+    room: Mutex<Room>,
 }
 
 /// How far things are in one queue.
@@ -93,7 +89,7 @@ impl SledStore {
 
     /// Notes that everything was written and that nobody was told less than that.
     fn leave_mark(&self) -> Result<(), Error> {
-        if let Some(why) = self.database.make_room(0)? {
+        if let Some(why) = self.database.make_room(Writes::default())? {
             return Err(Error::Internal(why));
         }
         let state = self.database.tree("state")?;
@@ -102,15 +98,6 @@ impl SledStore {
             .map_err(|error| failed("write", &error))?;
         self.database.sync()
     }
-}
-
-/// Bytes that an operation weighs.
-fn weight(operation: &Operation) -> usize {
-    let message = match operation {
-        Operation::Enqueue { message, .. } => message.size(),
-        _ => 0,
-    };
-    OPERATION_BYTES + message
 }
 
 /// Takes the mark of a proper close away, before anything else is written. Says whether it was there.
@@ -154,8 +141,8 @@ struct Writer {
 
 impl Sink<Operation> for Writer {
     fn apply(&mut self, operations: &mut Vec<Operation>) -> Result<Applied, Error> {
-        let bytes = operations.iter().map(weight).sum();
-        if let Some(why) = self.database.make_room(bytes)? {
+        let writes = self.shared.writes(operations);
+        if let Some(why) = self.database.make_room(writes)? {
             return Ok(Applied::NoRoom(why));
         }
         let mut group = Group::default();
@@ -192,7 +179,8 @@ impl Sink<Operation> for Writer {
 
     fn tidy(&mut self) -> Result<bool, Error> {
         let next = self.shared.sweeps.lock().front().copied();
-        if next.is_some() && self.database.make_room(SWEPT_BYTES)?.is_some() {
+        let writes = self.shared.room.lock().swept();
+        if next.is_some() && self.database.make_room(writes)?.is_some() {
             // It goes on with the next group, which waits for room.
             return Ok(false);
         }
@@ -206,6 +194,12 @@ impl Sink<Operation> for Writer {
 }
 
 impl Shared {
+    /// What sled may write for a group.
+    fn writes(&self, group: &[Operation]) -> Writes {
+        let pieces = self.pieces.lock();
+        self.room.lock().writes(group, &pieces)
+    }
+
     /// Notes the last places that were written; `None` for a queue that was deleted.
     fn advance(&self, written: HashMap<QueueId, Option<Position>>) {
         let mut places = self.places.lock();
@@ -252,6 +246,7 @@ impl MessageStore for SledStore {
         let mut pieces = self.shared.pieces.lock();
         let mut reader = Reader::new(&self.tree, queue, 0, Position::MAX);
         while let Some((stored, further)) = reader.next()? {
+            self.shared.room.lock().note(stored.message.size());
             if further.pieces > 0 || further.counted {
                 pieces.insert((queue, stored.position), further);
             }
