@@ -41,7 +41,7 @@ pub fn run(command: JournalCommand, config: &Config) -> Result<(String, ExitCode
     let log = FileLog::open(Arc::clone(&files), &directory, LogOptions::default())?;
     match command {
         JournalCommand::Verify => {
-            let report = check::verify(&*files, &directory, &log)?;
+            let report = check::verify(&files, &directory)?;
             let code = match report.findings.is_empty() {
                 true => ExitCode::SUCCESS,
                 false => ExitCode::FAILURE,

@@ -13,6 +13,8 @@ mod allocations;
 mod faulty_disk;
 #[path = "journal/files.rs"]
 mod files;
+#[path = "journal/flips.rs"]
+mod flips;
 #[path = "journal/log.rs"]
 mod log;
 #[path = "journal/log_damage.rs"]

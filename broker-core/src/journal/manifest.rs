@@ -164,26 +164,22 @@ impl Manifest {
         self.file.sync().doing("sync", &self.path)
     }
 
-    /// Gives all edits and changes nothing.
+    /// Gives the edits up to the first damage, and every place that is damaged: its offset, and what is wrong there.
+    /// Changes nothing.
     ///
     /// # Errors
-    /// It cannot be read, or is damaged; the edits before were given.
+    /// It cannot be read.
     pub(super) fn load(
         files: &dyn FileSystem,
         directory: &Path,
         each: &mut dyn FnMut(Edit),
-    ) -> Result<(), Trouble> {
+    ) -> Result<Vec<(u64, String)>, Trouble> {
         let path = directory.join(NAME);
         let file = match files.open(&path, false) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             opened => opened.doing("open", &path)?,
         };
-        match replay(&read(&*file, &path)?, &path, each)? {
-            (length, _, Some(tail)) if tail.doubtful => {
-                Err(damaged(&path, length, NOT_WHOLE).into())
-            }
-            _ => Ok(()),
-        }
+        Ok(survey(&read(&*file, &path)?, each))
     }
 
     /// Replaces a manifest, whatever there is, by `edits`. The old one is kept beside it.
@@ -274,31 +270,78 @@ fn replay(
 ) -> Result<(u64, u64, Option<Tail>), Trouble> {
     let (mut length, mut records) = (0, 0);
     loop {
-        let rest = bytes.get(length..).unwrap_or_default();
-        let what = match record(rest, records) {
-            Record::Whole(edits) => match postcard::from_bytes::<Vec<Edit>>(edits) {
-                Ok(decoded) if !decoded.iter().all(Edit::is_sound) => {
-                    "edits that cannot be".to_owned()
-                }
-                Ok(decoded) => {
-                    decoded.into_iter().for_each(&mut *each);
-                    length += HEADER + edits.len();
-                    records += 1;
-                    continue;
-                }
-                Err(error) => format!("unreadable edits ({error})"),
-            },
-            other if find_record(rest).is_none() => {
-                let tail = Tail {
-                    bytes: rest.len() as u64,
-                    doubtful: other == Record::Damaged,
-                };
-                let tail = Some(tail).filter(|tail| tail.bytes > 0);
-                return Ok((length as u64, records, tail));
+        match next(bytes.get(length..).unwrap_or_default(), records) {
+            Next::Edits(edits, size) => {
+                edits.into_iter().for_each(&mut *each);
+                length += size;
+                records += 1;
             }
-            _ => NOT_WHOLE.to_owned(),
+            Next::End(tail) => return Ok((length as u64, records, tail)),
+            Next::Damaged(what) => return Err(damaged(path, length as u64, &what).into()),
+        }
+    }
+}
+
+/// Gives the edits up to the first damage, and says where there is some in all of `bytes`.
+fn survey(bytes: &[u8], each: &mut dyn FnMut(Edit)) -> Vec<(u64, String)> {
+    let (mut offset, mut number) = (0, 0);
+    let mut found = Vec::new();
+    loop {
+        let rest = bytes.get(offset..).unwrap_or_default();
+        let what = match next(rest, number) {
+            Next::Edits(edits, size) => {
+                // What follows damage may contradict what is missing.
+                if found.is_empty() {
+                    edits.into_iter().for_each(&mut *each);
+                }
+                offset += size;
+                number += 1;
+                continue;
+            }
+            Next::End(tail) => {
+                let doubtful = tail.is_some_and(|tail| tail.doubtful);
+                found.extend(doubtful.then(|| (offset as u64, NOT_WHOLE.to_owned())));
+                return found;
+            }
+            Next::Damaged(what) => what,
         };
-        return Err(damaged(path, length as u64, &what).into());
+        found.push((offset as u64, what));
+        let Some((behind, later)) = find_record(rest.get(1..).unwrap_or_default()) else {
+            return found;
+        };
+        (offset, number) = (offset + 1 + behind, later);
+    }
+}
+
+/// What comes next in a manifest.
+enum Next {
+    /// The edits of a record, and its bytes.
+    Edits(Vec<Edit>, usize),
+    /// No more records.
+    End(Option<Tail>),
+    /// Something that is not what was written.
+    Damaged(String),
+}
+
+/// What the rest of a manifest begins with, from record `number` on.
+fn next(rest: &[u8], number: u64) -> Next {
+    let edits = match record(rest, number) {
+        Record::Whole(edits) => edits,
+        _ if find_record(rest).is_some() => return Next::Damaged(NOT_WHOLE.to_owned()),
+        other => {
+            let tail = Tail {
+                bytes: rest.len() as u64,
+                doubtful: other == Record::Damaged,
+            };
+            return Next::End(Some(tail).filter(|tail| tail.bytes > 0));
+        }
+    };
+    match postcard::from_bytes::<Vec<Edit>>(edits) {
+        Ok(decoded) if decoded.iter().all(Edit::is_sound) => {
+            Next::Edits(decoded, HEADER + edits.len())
+        }
+        Ok(_) => Next::Damaged("edits that cannot be".to_owned()),
+        Err(error) => Next::Damaged(format!("unreadable edits ({error})")),
     }
 }
 
@@ -349,18 +392,15 @@ fn parse_header(header: &[u8], number: u64) -> Option<(usize, u32)> {
     fits.then_some((length, checksum))
 }
 
-/// Where a whole record stands in `bytes`, of whatever number.
-pub(super) fn find_record(bytes: &[u8]) -> Option<usize> {
+/// Where a whole record stands in `bytes`, of whatever number, and the number.
+fn find_record(bytes: &[u8]) -> Option<(usize, u64)> {
     let magic = MAGIC.to_le_bytes();
     let starts = bytes.windows(4).enumerate().filter(|(_, w)| *w == magic);
     let mut starts = starts.map(|(at, _)| at);
-    starts.find(|at| {
-        let rest = bytes.get(*at..).unwrap_or_default();
-        let number = rest
-            .get(12..CHECKED)
-            .map(Fields)
-            .and_then(|mut f| f.u64().ok());
-        number.is_some_and(|number| matches!(record(rest, number), Record::Whole(_)))
+    starts.find_map(|at| {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let number = rest.get(12..CHECKED).map(Fields)?.u64().ok()?;
+        matches!(record(rest, number), Record::Whole(_)).then_some((at, number))
     })
 }
 

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use broker_core::journal::{exercise_files, exercise_seed};
 use proptest::prelude::*;
-use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
     allocations::largest,
+    flips::{random, with_flips},
     store_script::{Ending, Script},
 };
 
@@ -74,25 +74,13 @@ fn write_seeds() {
 
 #[test]
 fn real_journals_with_changes_are_verified_read_and_repaired() {
-    let chosen = std::env::var("LEVERET_TEST_SEED").ok();
-    let seed: u64 = chosen.and_then(|text| text.parse().ok()).unwrap_or(1);
-    println!("seed {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = random();
     // Those of the corpus: a journal that is written anew differs from run to run.
     let entries = fs::read_dir(corpus()).unwrap().flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
-        let data = fs::read(path).unwrap();
-        exercise(&data);
-        for _ in 0..40 {
-            let mut data = data.clone();
-            for _ in 0..random.random_range(1..4) {
-                let place = random.random_range(0..data.len());
-                data[place] ^= 1 << random.random_range(0..8);
-            }
-            exercise(&data);
-        }
+        with_flips(&fs::read(path).unwrap(), 40, &mut random, exercise);
     }
 }
 

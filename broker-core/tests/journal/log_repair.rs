@@ -7,8 +7,8 @@ use broker_core::journal::{
     log::{Damage, Log, LogPosition},
 };
 use proptest::prelude::*;
-use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use crate::flips::{random, with_flips};
 use crate::log_damage::{HEADER, Written, path, written};
 use crate::log_support::{batches, disk, open, reread, small_files};
 
@@ -199,25 +199,14 @@ fn write_corpus() {
 
 #[test]
 fn real_logs_with_changes_are_read_repaired_and_written_on() {
-    let chosen = std::env::var("LEVERET_TEST_SEED").ok();
-    let seed: u64 = chosen.and_then(|text| text.parse().ok()).unwrap_or(1);
-    println!("seed {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = random();
     let logs = [
         real_log(&[10, 20, 0, 30], true),
         real_log(&[100, 100, 100, 100, 100], false),
         real_log(&[300, 30, 200, 40, 40, 300], true),
     ];
     for log in logs {
-        exercise_reader(&log);
-        for _ in 0..500 {
-            let mut bytes = log.clone();
-            for _ in 0..random.random_range(1..4) {
-                let place = random.random_range(0..bytes.len());
-                bytes[place] ^= 1 << random.random_range(0..8);
-            }
-            exercise_reader(&bytes);
-        }
+        with_flips(&log, 500, &mut random, exercise_reader);
     }
 }
 

@@ -1,14 +1,14 @@
 //! Bits flipped in every file of a journal: what is damaged is told with file and offset, damage in what nobody needs any
 //! more is told apart and costs nothing, and no message is ever changed.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
 
 use broker_core::{
     Error,
     journal::{
         FileLog, JournalStore,
         check::{self, Finding, Report},
-        file_system::Disk,
+        file_system::{Disk, File, FileSystem},
     },
     store::MessageStore,
 };
@@ -42,7 +42,7 @@ fn sample() -> Files {
         let first = named_in(logs[0].2);
         let old = logs.iter().find(|(_, named, _)| named + 1 == first);
         if let Some((_, number, bytes)) = old
-            && has_garbage(&script.directory())
+            && has_garbage(&files)
         {
             let name = path(Path::new(""), *number).to_string_lossy().into_owned();
             let bytes = (*bytes).clone();
@@ -57,11 +57,25 @@ fn sample() -> Files {
     panic!("the log never gave a file back");
 }
 
-/// Whether there are several segments, and settled messages in them.
-fn has_garbage(folder: &Path) -> bool {
-    let log = FileLog::open(Arc::new(Disk), folder, options()).unwrap();
-    let found = check::statistics(&Disk, folder, &log).unwrap();
-    found.segments > 1 && found.segment_bytes > found.segment_live * 5 / 4
+/// Whether there are several segments, and some of [`places`] in them hit what nobody needs any more.
+fn has_garbage(files: &Files) -> bool {
+    let segments = || {
+        let named = files.iter();
+        named.filter(|(name, _)| name.starts_with("segment-"))
+    };
+    let harmless = |name: &str, offset| {
+        let mut files = files.clone();
+        files.get_mut(name).unwrap()[offset] ^= 1;
+        verify(write(&files).path()).findings.is_empty()
+    };
+    segments().count() > 1
+        && segments().any(|(name, bytes)| places(bytes).any(|offset| harmless(name, offset)))
+}
+
+/// Where bits are flipped in a file: not always in the same part of a header.
+fn places(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    (0..FLIPS).map(move |flip| (used * flip / FLIPS + flip % 3).min(used - 1))
 }
 
 /// The file of the log that the first group says it stands in.
@@ -88,8 +102,12 @@ fn write(files: &Files) -> TempDir {
 }
 
 fn verify(folder: &Path) -> Report {
-    let log = FileLog::open(Arc::new(Disk), folder, options()).unwrap();
-    check::verify(&Disk, folder, &log).unwrap()
+    verify_on(Disk, folder)
+}
+
+fn verify_on(disk: impl FileSystem + 'static, folder: &Path) -> Report {
+    let files: Arc<dyn FileSystem> = Arc::new(disk);
+    check::verify(&files, folder).unwrap()
 }
 
 /// All messages, or why some cannot be had.
@@ -129,10 +147,7 @@ fn flip(kind: &str) -> [usize; 3] {
     let expected = contents(folder.path()).unwrap();
     let mut counts = [0; 3];
     for (name, whole) in sample.iter().filter(|(name, _)| name.starts_with(kind)) {
-        let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-        // Not always the same part of a header.
-        for offset in (0..FLIPS).map(|flip| used * flip / FLIPS + flip % 3) {
-            let offset = offset.min(used - 1);
+        for offset in places(whole) {
             let mut files = sample.clone();
             files.get_mut(name).unwrap()[offset] ^= 1 << (offset % 8);
             let folder = write(&files);
@@ -213,4 +228,137 @@ fn segment_that_was_never_finished_is_harmless() {
     );
     contents(folder.path()).unwrap();
     assert!(!folder.path().join(name).exists());
+}
+
+/// Where the records of a manifest begin.
+fn records(manifest: &[u8]) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while let Some(length) = manifest.get(at + 4..at + 8) {
+        starts.push(at);
+        at += 24 + u32::from_le_bytes(length.try_into().unwrap()) as usize;
+    }
+    starts
+}
+
+#[test]
+fn every_damaged_record_of_the_manifest_is_told() {
+    let mut files = sample();
+    let mut script = Script::new(1);
+    let manifest = files.get_mut("manifest").unwrap();
+    while records(manifest).len() < 6 {
+        assert_eq!(script.session(10), Ending::Done);
+        *manifest = fs::read(script.directory().join("manifest")).unwrap();
+    }
+    let starts = records(manifest);
+    // In the edits, in the header, and of the last.
+    let damaged = [starts[0], starts[2], starts[3], *starts.last().unwrap()];
+    for (start, within) in damaged.iter().zip([24, 3, 24, 24]) {
+        manifest[start + within] ^= 1;
+    }
+    let report = verify(write(&files).path());
+    let places: Vec<_> = report
+        .findings
+        .iter()
+        .filter_map(|it| it.place.clone())
+        .collect();
+    let in_manifest = places.iter().filter(|(path, _)| path.ends_with("manifest"));
+    let offsets: Vec<_> = in_manifest.map(|(_, offset)| *offset as usize).collect();
+    // One place may be a stretch of several records.
+    let expected: Vec<_> = damaged
+        .iter()
+        .filter(|at| **at != starts[3])
+        .copied()
+        .collect();
+    assert_eq!(offsets, expected, "{report:#?}");
+}
+
+/// A disk that refuses to read the start of one file.
+struct BadDisk(String);
+
+struct BadFile(Box<dyn File>);
+
+impl FileSystem for BadDisk {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
+        let file = Disk.open(path, create)?;
+        Ok(match path.ends_with(&self.0) {
+            true => Box::new(BadFile(file)),
+            false => file,
+        })
+    }
+
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        panic!("verifying changes nothing")
+    }
+
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        panic!("verifying changes nothing")
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        Disk.list(directory)
+    }
+
+    fn create_directory(&self, _: &Path) -> io::Result<()> {
+        panic!("verifying changes nothing")
+    }
+
+    fn sync_directory(&self, _: &Path) -> io::Result<()> {
+        panic!("verifying changes nothing")
+    }
+}
+
+impl File for BadFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match offset {
+            0..100 => Err(io::Error::from_raw_os_error(crate::faulty_disk::EIO)),
+            _ => self.0.read_at(buffer, offset),
+        }
+    }
+
+    fn write_at(&self, _: &[&[u8]], _: u64) -> io::Result<()> {
+        panic!("verifying changes nothing")
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        panic!("verifying changes nothing")
+    }
+
+    fn truncate(&self, _: u64) -> io::Result<()> {
+        panic!("verifying changes nothing")
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        panic!("verifying changes nothing")
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+}
+
+#[test]
+fn file_that_cannot_be_read_is_told_and_all_others_are_looked_at() {
+    let mut files = sample();
+    let mut segments = files
+        .iter_mut()
+        .filter(|(name, _)| name.starts_with("segment-"));
+    let (flipped, bytes) = segments.next_back().unwrap();
+    bytes[100] ^= 1;
+    let flipped = flipped.clone();
+    let folder = write(&files);
+    for name in files.keys() {
+        let report = verify_on(BadDisk(name.clone()), folder.path());
+        let refused = |it: &&Finding| it.what.contains("cannot be read: Input/output error");
+        let refused: Vec<_> = report.findings.iter().filter(refused).collect();
+        assert_eq!(refused.len(), 1, "{name}: {report:#?}");
+        assert!(names(refused[0], name, 0), "{name}: {report:#?}");
+        let mut all = report.findings.iter().chain(&report.garbage);
+        let told = *name == flipped || all.any(|it| names(it, &flipped, 100));
+        assert!(told, "{name}: {report:#?}");
+        let count = files.keys().filter(|it| it.starts_with("segment-")).count();
+        assert_eq!(report.segments, count);
+        let unread = report.log.is_none_or(|log| log.groups == 0);
+        assert!(!unread, "{name}: {report:#?}");
+    }
 }

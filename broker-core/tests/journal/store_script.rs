@@ -122,8 +122,7 @@ impl Script {
         store.close();
         drop(store);
         let files: Arc<dyn FileSystem> = Arc::new(self.disk.clone());
-        let log = FileLog::open(Arc::clone(&files), &self.directory(), self.options()).unwrap();
-        let report = check::verify(&*files, &self.directory(), &log).unwrap();
+        let report = check::verify(&files, &self.directory()).unwrap();
         assert!(report.findings.is_empty(), "after {after}: {report:?}");
     }
 

@@ -35,7 +35,7 @@ pub fn statistics(
     let mut report = Report::default();
     let mut known = load(files, directory, &mut report)?;
     if let Some(finding) = report.findings.first() {
-        return Err(Error::Internal(finding.what.clone()));
+        return Err(Error::Internal(finding.to_string()));
     }
     follow(log, &mut known)?;
     let index = &known.index;

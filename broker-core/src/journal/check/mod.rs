@@ -6,22 +6,25 @@
 
 mod blocks;
 mod counting;
+mod readable;
 mod rebuilding;
 mod segments;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 pub use self::counting::{Statistics, statistics};
+use self::readable::Readable;
 use super::{
     FileLog, block,
     file_system::FileSystem,
     index::Index,
     items::{Item, items},
-    log::{Damage, Log, LogPosition, Replayed},
-    manifest::{Edit, Manifest},
+    log::{Damage, Log, LogOptions, LogPosition, Replayed},
+    manifest::{self, Edit, Manifest},
     trouble::Doing,
 };
 use crate::error::Error;
@@ -83,22 +86,25 @@ struct Known {
     log_start: u64,
 }
 
-/// Reads everything and reports all that is damaged. Changes nothing.
+/// Reads everything and reports all that is damaged, or that the system refuses to read. Changes nothing.
 ///
 /// # Errors
-/// The system refuses to read.
-pub fn verify(files: &dyn FileSystem, directory: &Path, log: &FileLog) -> Result<Report, Error> {
+/// The system does not say which files there are.
+pub fn verify(files: &Arc<dyn FileSystem>, directory: &Path) -> Result<Report, Error> {
+    let files = Readable::new(Arc::clone(files));
+    let log = FileLog::open(Arc::new(files.clone()), directory, LogOptions::default())?;
     let mut report = Report::default();
-    let mut known = load(files, directory, &mut report)?;
-    let named = report.findings.is_empty();
+    let mut known = load(&files, directory, &mut report)?;
+    let named = report.findings.is_empty() && files.findings().is_empty();
     if !named {
         // What it says of segments and the log cannot be relied on: anything may be needed.
-        (known.index, known.log_start) = (Index::default(), first_file(files, directory)?);
+        (known.index, known.log_start) = (Index::default(), first_file(&files, directory)?);
     }
-    segments::check_all(files, directory, &mut known.index, &mut report, false)?;
-    segments::check_unnamed(files, directory, &known.index, named, &mut report)?;
-    check_log(directory, log, &mut known, &mut report);
+    segments::check_all(&files, directory, &mut known.index, &mut report, false)?;
+    segments::check_unnamed(&files, directory, &known.index, named, &mut report)?;
+    check_log(directory, &log, &mut known, &mut report);
     report.messages = messages(&known.index);
+    report.findings.extend(files.findings());
     Ok(report)
 }
 
@@ -217,14 +223,19 @@ fn load(files: &dyn FileSystem, directory: &Path, report: &mut Report) -> Result
         index: Index::default(),
         log_start: 0,
     };
-    let loaded = Manifest::load(files, directory, &mut |edit| {
+    let damage = Manifest::load(files, directory, &mut |edit| {
         if let Edit::LogStart(file) = edit {
             known.log_start = file;
         }
         known.index.edit(edit);
     });
-    if let Err(trouble) = loaded {
-        report.findings.push(Finding::of(&Error::from(trouble)));
+    match damage {
+        Ok(damage) => {
+            let path = directory.join(manifest::NAME);
+            let found = |(offset, what)| Finding::at(path.clone(), offset, what);
+            report.findings.extend(damage.into_iter().map(found));
+        }
+        Err(trouble) => report.findings.push(Finding::of(&Error::from(trouble))),
     }
     known.index.count_references();
     Ok(known)
