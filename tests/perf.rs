@@ -83,16 +83,35 @@ fn perf_fills_a_queue_and_drains_it() {
 }
 
 #[test]
-fn perf_opens_idle_connections_and_declares_queues() {
+fn perf_holds_idle_connections_alone_or_beside_a_load() {
     let broker = Broker::start();
-    for mode in [
-        ["--idle-connections", "20"],
-        ["--declare-queues", "200"],
-        ["--churn", "20"],
-    ] {
-        let output = perf(&broker, &[&mode[..], &["--duration", "1"]].concat());
-        assert!(output.status.success(), "{output:?}");
+    let idle = ["--idle-connections", "20", "--duration", "0.1", "--json"];
+    assert_eq!(report(&broker, &idle)["connections"].as_u64(), Some(20));
+    let load = ["--messages", "100", "--rate", "1000"];
+    let beside = report(&broker, &[&idle[..], &load].concat());
+    assert_eq!(beside["delivered"].as_u64(), Some(100), "{beside}");
+    assert!(beside["latency_us"]["max"].as_f64() > Some(0.0));
+}
+
+#[test]
+fn perf_declares_and_deletes_queues() {
+    let broker = Broker::start();
+    let queues = ["--declare-queues", "200", "--publishers", "3", "--json"];
+    for how in [&[][..], &["--synchronous"], &["--bound", "--exclusive"]] {
+        let report = report(&broker, &[&queues, how].concat());
+        assert_eq!(report["connections"].as_u64(), Some(3), "{report}");
+        assert!(report["declared"]["per_second"].as_f64() > Some(0.0));
+        assert!(report["deleted"]["per_second"].as_f64() > Some(0.0));
     }
+}
+
+#[test]
+fn perf_publishes_a_message_with_each_connection_that_comes_and_goes() {
+    let broker = Broker::start();
+    let churn = ["--churn", "20", "--publishers", "4", "--json"];
+    let report = report(&broker, &churn);
+    assert_eq!(report["messages"].as_u64(), Some(20), "{report}");
+    assert_eq!(report["side_by_side"].as_u64(), Some(4));
 }
 
 #[test]

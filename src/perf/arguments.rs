@@ -21,7 +21,7 @@ pub struct PerfArgs {
     )]
     #[serde(skip)]
     pub uri: String,
-    /// Publishers, each with a connection and a thread
+    /// Publishers, each with a connection and a thread; with --churn and --declare-queues, connections side by side
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub publishers: usize,
     /// Consumers, each with a connection and a thread
@@ -83,13 +83,23 @@ pub struct PerfArgs {
     #[arg(long)]
     #[serde(skip)]
     pub json: bool,
-    /// Open so many connections with a channel each, hold them, and report memory per connection
+    /// Open so many connections with a channel each, hold them, and report memory per connection; with --rate, --messages
+    /// or --rpc, hold them beside that load
     #[arg(long, value_name = "N", conflicts_with_all = ["declare_queues", "churn"])]
     pub idle_connections: Option<usize>,
-    /// Declare so many transient queues without waiting for each, and report rate and memory per queue
+    /// Declare so many transient queues and delete them, without waiting for each, and report rate, CPU and memory
     #[arg(long, value_name = "N", conflicts_with = "churn")]
     pub declare_queues: Option<usize>,
-    /// Open a connection and a channel and close both, so many times
+    /// With --declare-queues: wait for each answer, as most clients do
+    #[arg(long, requires = "declare_queues")]
+    pub synchronous: bool,
+    /// With --declare-queues: bind each queue to a direct exchange
+    #[arg(long, requires = "declare_queues")]
+    pub bound: bool,
+    /// With --declare-queues: exclusive queues, which vanish with their connection instead of being deleted one by one
+    #[arg(long, requires = "declare_queues", conflicts_with = "keep")]
+    pub exclusive: bool,
+    /// Open a connection and a channel, publish one message to a queue, and close, so many times
     #[arg(long, value_name = "N")]
     pub churn: Option<usize>,
     /// What to do instead of measuring
@@ -158,6 +168,11 @@ impl PerfArgs {
             Some(_) => Some("topic"),
             None => self.fan_out.then_some("fanout"),
         }
+    }
+
+    /// Whether messages are to go beside the idle connections.
+    pub fn has_load(&self) -> bool {
+        self.rate > 0 || self.messages.is_some() || self.rpc.is_some()
     }
 
     /// Deliveries that one publish causes.

@@ -26,7 +26,7 @@ pub const CHANNEL: u16 = 1;
 const FRAME_MAX: u32 = 131_072;
 
 /// How long a broker may take to answer a method.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a worker waits for its socket before it looks whether the run is over.
 pub const STOP_POLL: Duration = Duration::from_millis(100);
@@ -129,15 +129,22 @@ impl Connection {
 
     /// Closes in order, so that the broker's log stays quiet. Deliveries under way are dropped, and so is an error: what
     /// was measured counts, also when the broker blocks this connection and never answers.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
+        let _ = self.close_within(CLOSE_TIMEOUT).await;
+    }
+
+    /// Closes in order and waits for `connection.close-ok`, which says that everything before it has been handled.
+    ///
+    /// # Errors
+    /// The broker does not answer in this time, or says that something else is wrong.
+    pub async fn close_within(mut self, limit: Duration) -> Result<(), Error> {
         let close = connection::AMQPMethod::Close(connection::Close {
             reply_code: 200,
             ..Default::default()
         });
-        let close = AMQPClass::Connection(close);
-        if encode::method(&mut self.output, 0, &close).is_ok() {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.closed()).await;
-        }
+        encode::method(&mut self.output, 0, &AMQPClass::Connection(close))?;
+        let closed = tokio::time::timeout(limit, self.closed()).await;
+        closed.unwrap_or_else(|_| Err(lost(ErrorKind::TimedOut.into())))
     }
 
     async fn closed(&mut self) -> Result<(), Error> {

@@ -54,15 +54,12 @@ pub fn run(arguments: &PerfArgs, connections: usize) -> Result<(), Error> {
             .map(|(opened, after)| after.cpu_seconds - opened.cpu_seconds),
     };
     report::print(arguments, &report, &report.text())?;
-    runtime.block_on(async {
-        for connection in held {
-            connection.close().await;
-        }
-    });
+    runtime.block_on(close_all(held));
     Ok(())
 }
 
-async fn open_all(target: &Target, connections: usize) -> Result<Vec<Connection>, Error> {
+/// Opens so many connections with a channel each, one after the other.
+pub async fn open_all(target: &Target, connections: usize) -> Result<Vec<Connection>, Error> {
     let mut held = Vec::with_capacity(connections);
     for _ in 0..connections {
         held.push(Connection::open(target, READ_BUFFER).await?);
@@ -71,6 +68,13 @@ async fn open_all(target: &Target, connections: usize) -> Result<Vec<Connection>
         }
     }
     Ok(held)
+}
+
+/// Closes them in order.
+pub async fn close_all(held: Vec<Connection>) {
+    for connection in held {
+        connection.close().await;
+    }
 }
 
 impl Idle {

@@ -43,7 +43,8 @@ pub fn run(arguments: &PerfArgs) -> Result<ExitCode, Error> {
         return soak::run(soak);
     }
     arguments.check()?;
-    if let Some(connections) = arguments.idle_connections {
+    let idle = arguments.idle_connections;
+    if let Some(connections) = idle.filter(|_| !arguments.has_load()) {
         idle::run(arguments, connections)
     } else if let Some(queues) = arguments.declare_queues {
         declare::run(arguments, queues)

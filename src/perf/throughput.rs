@@ -11,7 +11,7 @@ use super::latency::Latencies;
 use super::process::{self, Usage};
 use super::report::{self, Measured, Report, grouped, rate};
 use super::target::Target;
-use super::{consumer, publisher, rpc, topology};
+use super::{consumer, idle, publisher, rpc, topology};
 use crate::error::Error;
 
 /// How often the main thread looks at the workers.
@@ -25,6 +25,8 @@ pub fn run(arguments: &PerfArgs) -> Result<(), Error> {
     let runtime = super::runtime()?;
     let mut connection = runtime.block_on(Connection::open(&target, 8192))?;
     runtime.block_on(topology::declare(&mut connection, arguments))?;
+    let idle = arguments.idle_connections.unwrap_or_default();
+    let held = runtime.block_on(idle::open_all(&target, idle))?;
     let counters = Counters::new();
     // A number of messages is measured from the first one on, which may be through before this thread goes on.
     let counted = arguments.messages.is_some();
@@ -52,6 +54,7 @@ pub fn run(arguments: &PerfArgs) -> Result<(), Error> {
     }
     let (measured, delivery, confirm) = measured?;
     runtime.block_on(connection.close());
+    runtime.block_on(idle::close_all(held));
     let report = Report::new(
         arguments,
         &measured,
