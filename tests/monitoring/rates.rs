@@ -108,6 +108,30 @@ fn messages_that_a_restart_finds_are_in_the_totals() {
 }
 
 #[test]
+fn a_queue_has_not_grown_by_what_a_restart_finds_in_it() {
+    let mut broker = Broker::start();
+    let mut peer = Peer::connect_to(&broker);
+    peer.declare(1, durable_queue("q"));
+    peer.confirm_select(1);
+    let properties = AMQPProperties::default().with_delivery_mode(2);
+    peer.publish_with(1, "", "q", properties, b"kept");
+    peer.expect_confirms_to(1, 1);
+    peer.close();
+    broker.restart();
+    let http = Http::of(&broker);
+    http.wait_for("/api/overview", |it| {
+        it["queue_totals"]["messages_ready"] == 1
+    });
+    let attention = http.get("/api/leveret/attention");
+    assert_eq!(attention["queue_count"], 0, "{attention}");
+    let mut peer = Peer::connect_to(&broker);
+    peer.publish(1, "", "q", "new");
+    let (attention, _) = http.wait_for("/api/leveret/attention", |it| it["queue_count"] == 1);
+    let growth = &attention["queues"][0]["growth_without_consumers"];
+    assert_eq!(*growth, 1, "{attention}");
+}
+
+#[test]
 fn the_node_tells_what_it_uses_and_may_use() {
     let broker = Broker::start();
     let http = Http::of(&broker);

@@ -272,6 +272,7 @@ impl Queue {
             false => state.next_expiry(),
         };
         drop(state);
+        self.statistics.begin_with(self.statistics_counts());
         self.statistics.note(self);
         if let Some(at) = alarm {
             self.schedule(at);

@@ -44,12 +44,17 @@ pub struct Range {
 impl<const N: usize> History<N> {
     /// A history that begins with nothing in this second.
     pub fn new(second: u32) -> Self {
+        Self::beginning_with(Counts::default(), second)
+    }
+
+    /// A history of what was so before this second already, as far as anybody knows.
+    pub fn beginning_with(counts: Counts<N>, second: u32) -> Self {
         Self {
-            total: Counts::default(),
+            total: counts,
             second,
             last_change: second,
-            recent: VecDeque::from([(second.saturating_sub(1), Counts::default())]),
-            rings: RINGS.map(|(length, kept)| Ring::new(length, kept, second)),
+            recent: VecDeque::from([(second.saturating_sub(1), counts)]),
+            rings: RINGS.map(|(length, kept)| Ring::new(length, kept, second, counts)),
         }
     }
 
@@ -176,6 +181,21 @@ mod tests {
         let quiet = history([30, 30, 30, 30, 30, 30, 30]);
         assert_eq!(quiet.rates(1006), [0.0]);
         assert_eq!(history([30]).rates(2000), [0.0], "nobody looked since");
+    }
+
+    #[test]
+    fn what_was_there_at_the_beginning_has_not_come_since() {
+        let mut history = History::beginning_with(Counts([7]), 1000);
+        history.record(1000, &Counts([7]));
+        history.record(1001, &Counts([9]));
+        let range = Range { age: 60, step: 5 };
+        let oldest = history.samples(range, 1001).pop().unwrap();
+        assert_eq!(oldest.counts, Counts([7]));
+        assert_eq!(
+            history.rates(1001),
+            [1.0],
+            "in the two seconds that are known"
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct QueueStatistics {
 
 #[derive(Debug, Default)]
 struct Past {
+    /// What the queue held when the broker started, until the history begins with it.
+    at_start: Option<Box<Counts<OF_QUEUE_HISTORY>>>,
     history: Option<Box<History<OF_QUEUE_HISTORY>>>,
     /// How long messages stayed, if any was ever delivered.
     times: Option<Box<TimesHistory>>,
@@ -31,6 +33,11 @@ impl QueueStatistics {
     /// Says whose totals the queue counts for. Without them it has no statistics.
     pub(crate) fn attach(&self, vhost: &Arc<VhostStatistics>) {
         let _ = self.vhost.set(Arc::clone(vhost));
+    }
+
+    /// Says what the queue held when the broker started: it has not grown by that.
+    pub(crate) fn begin_with(&self, counts: Counts<OF_QUEUE_HISTORY>) {
+        self.past.lock().at_start = Some(Box::new(counts));
     }
 
     /// To be called after anything of the queue was counted.
@@ -115,11 +122,19 @@ impl Sampled for Queue {
         if past.ended {
             return false;
         }
-        let history = &mut past.history;
-        let history = history.get_or_insert_with(|| Box::new(History::new(second)));
-        let since = *history.total();
+        let Past {
+            history, at_start, ..
+        } = &mut *past;
+        // The totals know of a queue what its history has said so far.
+        let since = history
+            .as_ref()
+            .map_or_else(Counts::default, |it| *it.total());
+        let history = history.get_or_insert_with(|| {
+            let at_start = at_start.take().map_or_else(Counts::default, |it| *it);
+            Box::new(History::beginning_with(at_start, second))
+        });
         let changed = history.record(second, &counts);
-        if changed {
+        if since != counts {
             vhost.add(&counts.from(OWN), &since.from(OWN));
         }
         past.note_times(second, times);

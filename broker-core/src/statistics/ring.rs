@@ -35,7 +35,8 @@ pub(super) struct Ring<const N: usize> {
 }
 
 impl<const N: usize> Ring<N> {
-    pub(super) fn new(length: u32, kept: u32, second: u32) -> Self {
+    /// A ring that begins with these counts in this second.
+    pub(super) fn new(length: u32, kept: u32, second: u32, counts: Counts<N>) -> Self {
         let now = second / length;
         Self {
             length,
@@ -44,7 +45,7 @@ impl<const N: usize> Ring<N> {
             before: now,
             last: now,
             open: now,
-            at_open: Counts::default(),
+            at_open: counts,
         }
     }
 
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn changes_come_back_as_they_were_rises_and_falls() {
-        let mut ring = Ring::<3>::new(1, 60, 100);
+        let mut ring = Ring::<3>::new(1, 60, 100, Counts::default());
         let counts = [[0, 0, 0], [5, 0, 1 << 40], [5, 7, 3], [5, 7, 3], [1, 7, 3]];
         for (second, counts) in (100..).zip(counts) {
             ring.record(second + 1, &Counts(counts));
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_older_than_the_span_is_forgotten_and_gives_its_memory_back() {
-        let mut ring = Ring::<1>::new(10, 6, 0);
+        let mut ring = Ring::<1>::new(10, 6, 0, Counts::default());
         for second in 0..1000 {
             ring.record(second, &Counts([u64::from(second)]));
         }
