@@ -276,6 +276,9 @@ impl<S: Stream> Driver<S> {
     fn poll_time(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
         let due = batch.now >= self.timer_at;
         if due {
+            if self.machine.seems_silent(batch.now) && self.has_news() {
+                self.machine.handle_alive(batch.now);
+            }
             self.machine.handle_timeout(batch);
         }
         // A later time can wait until the timer has run out, which saves setting it for every frame; an earlier one, as
@@ -293,6 +296,17 @@ impl<S: Stream> Driver<S> {
             return false;
         }
         self.timer.as_mut().poll(cx).is_ready() && self.clock.now() >= self.timer_at
+    }
+
+    /// Whether the client has done something that this task has not heard of yet, because the whole broker stood still:
+    /// stopped by a signal, or starved by other processes. A client from which nothing is read at the moment has to take
+    /// something instead.
+    fn has_news(&self) -> bool {
+        let wanted = match self.output_is_full() {
+            true => PollFlags::OUT,
+            false => PollFlags::IN,
+        };
+        is_ready(self.stream.tcp(), wanted)
     }
 
     /// Takes deliveries when the socket has taken the last ones.
@@ -461,14 +475,19 @@ impl<S: Stream> Driver<S> {
     }
 }
 
-/// Whether the other side has closed the connection, also when what it sent before is not read yet. Asks the system:
-/// the runtime may not have heard of it.
+/// Whether the other side has closed the connection, also when what it sent before is not read yet. The runtime may not
+/// have heard of it.
 fn has_hung_up(stream: &TcpStream) -> bool {
     // Where the system does not know RDHUP, a reset is still found.
     #[cfg(target_os = "linux")]
     let wanted = PollFlags::RDHUP;
     #[cfg(not(target_os = "linux"))]
     let wanted = PollFlags::empty();
+    is_ready(stream, wanted)
+}
+
+/// Whether one of these things, or an error, is known of the socket now. Asks the system.
+fn is_ready(stream: &TcpStream, wanted: PollFlags) -> bool {
     let mut sockets = [PollFd::new(stream, wanted)];
     let found = rustix::event::poll(&mut sockets, Some(&Timespec::default()));
     found.is_ok_and(|count| count > 0)

@@ -41,3 +41,22 @@ async fn consumers_that_were_passed_over_are_asked_again_when_there_is_nothing_t
     assert!(polled.is_pending());
     assert_eq!(queue.counts().ready, 0);
 }
+
+/// What becomes of a client of whom nothing was read for very much longer than two heartbeats, at the next look.
+async fn after_a_standstill(send: &[u8]) -> Poll<()> {
+    let scene = Scene::with(|settings| settings.heartbeat = 1);
+    let (mut driver, mut client) = driver(scene.machine).await;
+    client.write_all(send).await.unwrap();
+    if !send.is_empty() {
+        driver.stream.peek(&mut [0]).await.unwrap();
+    }
+    poll_fn(|cx| Poll::Ready(driver.poll(cx))).await
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_waits_in_the_socket_after_a_standstill_counts() {
+    let mut heartbeat = Vec::new();
+    amqp_codec::encode::heartbeat(&mut heartbeat);
+    assert!(after_a_standstill(&heartbeat).await.is_pending());
+    assert!(after_a_standstill(b"").await.is_ready(), "a silent one");
+}

@@ -84,7 +84,7 @@ impl Scene {
         let tune = connection::TuneOk {
             channel_max: 10,
             frame_max: FRAME_MAX,
-            heartbeat: 0,
+            heartbeat: self.machine.settings.heartbeat,
         };
         self.send(0, AMQPClass::Connection(AMQPMethod::TuneOk(tune)));
         let open = connection::Open {

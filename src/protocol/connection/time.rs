@@ -39,6 +39,13 @@ impl Connection {
         send.min(self.received_at + self.heartbeat * 2)
     }
 
+    /// Whether nothing of the client was read for so long that it is given up on. If the broker itself stood still
+    /// meanwhile, what the client has sent may only not have been read yet: whoever knows says so
+    /// ([`Self::handle_alive`]) before [`Self::handle_timeout`].
+    pub fn seems_silent(&self, now: Millis) -> bool {
+        self.heartbeat > 0 && now >= self.received_at + self.heartbeat * 2
+    }
+
     /// Does what the time asks for: a heartbeat, the end of a connection that keeps silent, or of channels that owe
     /// answers.
     pub fn handle_timeout(&mut self, batch: &mut Batch) {
@@ -84,7 +91,7 @@ impl Connection {
             // What the client sends is not looked at, so it cannot be missed.
             self.received_at = batch.now;
         }
-        if batch.now >= self.received_at + self.heartbeat * 2 {
+        if self.seems_silent(batch.now) {
             let seconds = self.heartbeat / 1000;
             self.span()
                 .in_scope(|| tracing::warn!("missed heartbeats from client, timeout: {seconds}s"));
