@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use amqp_codec::encode;
 use broker_core::{broker::Broker, queue::Millis, store::Ticket};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::{
@@ -117,6 +118,7 @@ pub async fn serve<S: Stream>(
         rest: Vec::new(),
         unparsed: false,
         output: Output::default(),
+        held: None,
         timer: Box::pin(sleep_until(Instant::from_std(serving.clock.instant(now)))),
         timer_at: now,
         unflushed: false,
@@ -147,8 +149,10 @@ struct Driver<S: Stream> {
     rest: Vec<u8>,
     /// `rest` may hold whole frames: the machine stopped in between.
     unparsed: bool,
-    /// Output that the socket did not take or that has to wait.
+    /// Output that the socket did not take.
     output: Output,
+    /// Output behind it that waits for the disk. Heartbeats go ahead of it.
+    held: Option<Box<Output>>,
     timer: Pin<Box<Sleep>>,
     timer_at: Millis,
     /// The stream still has something of what was written to it.
@@ -212,7 +216,7 @@ impl<S: Stream> Driver<S> {
         progress |= self.poll_inquiry();
         progress |= self.flush(&mut scratch.batch, cx);
         self.poll_flush(cx);
-        let written = self.output.is_empty() && !self.unflushed;
+        let written = self.output.is_empty() && self.held.is_none() && !self.unflushed;
         let done = written || self.machine.is_abandoned();
         if self.machine.is_closed() && done {
             self.end.get_or_insert(End::Closed);
@@ -280,6 +284,9 @@ impl<S: Stream> Driver<S> {
                 self.machine.handle_alive(batch.now);
             }
             self.machine.handle_timeout(batch);
+            if self.machine.take_beat() {
+                encode::heartbeat(&mut self.output.frames);
+            }
         }
         // A later time can wait until the timer has run out, which saves setting it for every frame; an earlier one, as
         // the first heartbeat after a login, cannot.
@@ -314,7 +321,7 @@ impl<S: Stream> Driver<S> {
         if !self.machine.poll_writable() {
             return self.machine.outbox().poll_durable(cx.waker());
         }
-        if !self.output.is_empty() || !batch.out.is_empty() {
+        if !self.output.is_empty() || !batch.out.is_empty() || self.held.is_some() {
             return false;
         }
         if !self.machine.outbox().poll_ready(cx.waker()) {
@@ -387,13 +394,10 @@ impl<S: Stream> Driver<S> {
 
     /// Writes what there is, as far as the socket takes it.
     fn flush(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> bool {
-        if self.output.is_empty() && batch.out.is_empty() {
+        if self.output.is_empty() && batch.out.is_empty() && self.held.is_none() {
             return self.revive(batch);
         }
-        if !self.machine.poll_writable() {
-            self.output.append(&mut batch.out);
-            return false;
-        }
+        self.hold(batch);
         let mut progress = false;
         if !self.output.is_empty() {
             let unread = self.output_is_full();
@@ -410,6 +414,17 @@ impl<S: Stream> Driver<S> {
         progress | self.revive(batch)
     }
 
+    /// Takes aside what has to wait, or brings it back when it has waited long enough.
+    fn hold(&mut self, batch: &mut Batch) {
+        if !self.machine.poll_writable() {
+            if !batch.out.is_empty() {
+                self.held.get_or_insert_default().append(&mut batch.out);
+            }
+        } else if let Some(mut held) = self.held.take() {
+            self.output.append(&mut held);
+        }
+    }
+
     /// Sees to it that the stream passes on what was written to it.
     fn poll_flush(&mut self, cx: &mut Context<'_>) {
         if !self.unflushed {
@@ -424,7 +439,7 @@ impl<S: Stream> Driver<S> {
 
     /// Asks queues again that found no room, once all output is gone.
     fn revive(&mut self, batch: &mut Batch) -> bool {
-        let free = self.output.is_empty() && self.end.is_none();
+        let free = self.output.is_empty() && self.held.is_none() && self.end.is_none();
         free && self.machine.revive(batch)
     }
 

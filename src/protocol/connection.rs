@@ -65,6 +65,8 @@ pub struct Connection {
     heartbeat: Millis,
     received_at: Millis,
     sent_at: Millis,
+    /// A heartbeat is due that does not wait for what the output waits for.
+    beats: bool,
     abandoned: bool,
 }
 
@@ -90,6 +92,7 @@ impl Connection {
             heartbeat: 0,
             received_at: now,
             sent_at: now,
+            beats: false,
             abandoned: false,
         }
     }

@@ -1,18 +1,25 @@
 //! A disk without room, made by the system's limit on the size of files: publishers are held back and told so, nothing
 //! is confirmed that is not on disk, and with room everything goes on.
 
+use std::time::Instant;
+
+use amq_protocol::frame::AMQPFrame;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::{
     kill::{contents, persistent},
     mortal_broker_with,
-    support::{Broker, Peer, connection, durable_queue, queue},
+    support::{Broker, Login, PATIENCE, Peer, basic, connection, durable_queue, queue},
 };
 
 const QUEUE: &str = "full";
 
 /// Bytes of a file of the log: one file holds all that this test writes.
 const FILE: u64 = 4 * 1024 * 1024;
+
+/// Bytes that a file may have when the broker starts: as much as what the database has reserved for that, and less than
+/// it wants for more.
+const ROOM: u64 = 1024 * 1024;
 
 fn broker() -> Option<Broker> {
     broker_with("journal")
@@ -88,7 +95,7 @@ fn check_full_disk(engine: &str) {
     peer.expect::<connection::Unblocked>(0);
     let mut confirmed = 50;
     while confirmed < 200 {
-        let ack = peer.expect::<crate::support::basic::Ack>(1);
+        let ack = peer.expect::<basic::Ack>(1);
         assert!(ack.delivery_tag > confirmed);
         confirmed = ack.delivery_tag;
     }
@@ -148,4 +155,89 @@ fn declaration_on_a_full_disk_waits_for_room_and_the_broker_lives() {
     check(&broker, 50);
     let mut again = Peer::connect_to(&broker);
     assert_eq!(again.counts(1, "late"), (0, 0));
+}
+
+/// More than two intervals without a word, and a client takes the broker for dead.
+#[test]
+fn client_whose_declaration_waits_for_room_goes_on_getting_heartbeats() {
+    let Some(broker) = broker() else {
+        return;
+    };
+    let mut peer = Peer::connect_to(&broker);
+    let login = Login {
+        heartbeat: 1,
+        ..Login::default()
+    };
+    let mut late = Peer::tcp_to(broker.amqp_address()).opened(&login);
+    late.open_channel(1);
+    limit_files(&broker, Some(100_000));
+    peer.publish(1, "", "nowhere", "from now on told of alarms");
+    late.send(1, durable_queue("late"));
+    peer.expect::<connection::Blocked>(0);
+    for _ in 0..6 {
+        let frame = late.read_frame(Instant::now() + PATIENCE, "a heartbeat");
+        assert!(matches!(frame, Some(AMQPFrame::Heartbeat)), "{frame:?}");
+    }
+    limit_files(&broker, None);
+    late.expect::<queue::DeclareOk>(1);
+    assert_eq!(late.counts(1, "late"), (0, 0));
+}
+
+/// As docs/durability.md promises: all is there, consumers go on, and publishers until what they publish finds no room.
+#[test]
+fn broker_starts_on_a_full_disk_with_all_that_was_confirmed() {
+    for killed in [true, false] {
+        start_on_a_full_disk("journal", killed);
+    }
+}
+
+#[test]
+fn broker_with_the_other_engine_starts_on_a_full_disk_too() {
+    for killed in [true, false] {
+        start_on_a_full_disk("sled", killed);
+    }
+}
+
+fn start_on_a_full_disk(engine: &str, killed: bool) {
+    let Some(mut broker) = broker_with(engine) else {
+        return;
+    };
+    let mut peer = Peer::connect_to(&broker);
+    peer.declare(1, durable_queue(QUEUE));
+    peer.confirm_select(1);
+    publish(&mut peer, 0..50);
+    peer.expect_confirms_to(1, 50);
+    drop(peer);
+    if killed {
+        broker.kill();
+    } else {
+        assert!(broker.stop().success());
+    }
+    broker.limit_files_at_start(Some(ROOM));
+    broker.start_again();
+    broker.await_line("of the full disk", |line| {
+        line.contains("definitions cannot be changed until there is room")
+    });
+    let mut peer = Peer::connect_to(&broker);
+    assert_eq!(peer.counts(1, QUEUE), (50, 0));
+    let got = peer.get(1, QUEUE, false).expect("a message");
+    assert!(got.body == body(0));
+    peer.cut();
+
+    let mut peer = Peer::connect_to(&broker);
+    peer.confirm_select(1);
+    // More than can be written.
+    publish(&mut peer, 50..2_000);
+    let blocked = peer.expect::<connection::Blocked>(0);
+    assert_eq!(blocked.reason.as_str(), "low on disk");
+    limit_files(&broker, None);
+    peer.expect::<connection::Unblocked>(0);
+    let mut confirmed = 0;
+    while confirmed < 1_950 {
+        confirmed = peer.expect::<basic::Ack>(1).delivery_tag;
+    }
+    broker.limit_files_at_start(None);
+    broker.kill();
+    broker.start_again();
+    check(&broker, 2_000);
 }

@@ -226,17 +226,36 @@ impl Drop for Stop<'_> {
     }
 }
 
+/// The most of what was seen in one half of the time.
+#[derive(Default)]
+struct Most {
+    memory: u64,
+    disk: u64,
+    live: u64,
+}
+
+impl Most {
+    fn note(&mut self, memory: u64, disk: u64, live: u64) {
+        self.memory = self.memory.max(memory);
+        self.disk = self.disk.max(disk);
+        self.live = self.live.max(live);
+    }
+}
+
 /// Looks at the broker until the time is over and the disk holds no more than it should.
 fn watch(broker: &Broker, load: &Load) {
     let (start, duration) = (Instant::now(), duration());
     let journal = broker.data_dir().join("journal");
     let mut early = AT_LEAST;
     let mut too_much_since = None;
+    let mut halves = [Most::default(), Most::default()];
     while start.elapsed() < duration || too_much_since.is_some() {
         thread::sleep(Duration::from_millis(500));
         let memory = resident(broker);
         let disk = disk_use(&journal) + disk_use(&broker.data_dir().join("spill"));
         let live = load.live();
+        let half = usize::from(start.elapsed() >= duration / 2);
+        halves[half].note(memory, disk, live);
         let bound = 2 * live + LOG_FILES * LOG_FILE + UNDER_WAY;
         too_much_since = (disk > bound).then(|| too_much_since.unwrap_or_else(Instant::now));
         assert!(
@@ -252,6 +271,13 @@ fn watch(broker: &Broker, load: &Load) {
             let most = early + early / 4 + 16 * MIB;
             assert!(memory <= most, "{memory} bytes of memory, {early} before");
         }
+    }
+    for (half, most) in ["first", "second"].iter().zip(&halves) {
+        let Most { memory, disk, live } = most;
+        let [memory, disk, live] = [memory, disk, live].map(|bytes| bytes / MIB);
+        eprintln!(
+            "{half} half: at most {memory} MiB of memory, {disk} MiB on disk, {live} MiB alive"
+        );
     }
     let (disk, live) = (disk_use(&journal) / MIB, load.live() / MIB);
     eprintln!(

@@ -36,6 +36,8 @@ pub struct Broker {
     http: Option<SocketAddr>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Blocks of 512 bytes that a file of the process may have from the start on.
+    file_blocks: Option<u64>,
     data_dir: tempfile::TempDir,
 }
 
@@ -127,8 +129,26 @@ impl Broker {
             http: None,
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
             environment,
+            file_blocks: None,
             data_dir,
         }
+    }
+
+    /// Lets the next starts make no file longer than so many bytes, as on a full disk.
+    pub fn limit_files_at_start(&mut self, bytes: Option<u64>) {
+        self.file_blocks = bytes.map(|bytes| bytes / 512);
+    }
+
+    /// The program, under the limit on its files if there is one; a limit that can be raised again.
+    fn program(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_leveret");
+        let Some(blocks) = self.file_blocks else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, program]);
+        command
     }
 
     /// The port that AMQP clients connect to.
@@ -263,7 +283,8 @@ impl Broker {
     fn try_launch(&mut self) -> Result<(), String> {
         // A restart keeps the port, which the first start may have told only after it was waited for.
         self.http = self.http_address();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_leveret"))
+        let mut process = self
+            .program()
             .arg("--data-dir")
             .arg(self.data_dir.path())
             .args(["--amqp-listen", &self.amqp.to_string()])

@@ -19,6 +19,7 @@ async fn driver(machine: Connection) -> (Driver<TcpStream>, TcpStream) {
         rest: Vec::new(),
         unparsed: false,
         output: Output::default(),
+        held: None,
         timer: Box::pin(sleep_until(Instant::now())),
         timer_at: clock.now(),
         unflushed: false,

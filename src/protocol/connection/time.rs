@@ -98,8 +98,17 @@ impl Connection {
             self.terminate(batch);
             self.abandon();
         } else if batch.now >= self.sent_at + self.heartbeat / 2 {
-            encode::heartbeat(&mut batch.out.frames);
+            match self.poll_writable() {
+                true => encode::heartbeat(&mut batch.out.frames),
+                false => self.beats = true,
+            }
             self.sent_at = batch.now;
         }
+    }
+
+    /// Whether a heartbeat is to be sent while the output has to wait. It says nothing of what is waited for, and a client
+    /// that misses it would go away.
+    pub fn take_beat(&mut self) -> bool {
+        std::mem::take(&mut self.beats)
     }
 }
