@@ -80,7 +80,7 @@ impl<'a> Walk<'a> {
             numbers,
             chain: Chain::default(),
             replayed: Replayed::default(),
-            progress: Progress::new(),
+            progress: Progress::new(Instant::now),
         }
     }
 
@@ -189,20 +189,26 @@ impl<'a> Walk<'a> {
 /// Says from time to time how far a long replay is.
 struct Progress {
     next: Instant,
+    now: fn() -> Instant,
 }
 
 impl Progress {
-    fn new() -> Self {
+    fn new(now: fn() -> Instant) -> Self {
         Self {
-            next: Instant::now() + PROGRESS,
+            next: now() + PROGRESS,
+            now,
         }
     }
 
     fn tell(&mut self, replayed: &Replayed, file: u64) {
-        if Instant::now() >= self.next {
-            self.next = Instant::now() + PROGRESS;
+        let now = (self.now)();
+        if now >= self.next {
+            self.next = now + PROGRESS;
             let megabytes = replayed.bytes / 1_000_000;
             tracing::info!("reading the journal's log: {megabytes} MB so far, in file {file}");
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
