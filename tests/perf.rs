@@ -126,3 +126,19 @@ fn perf_says_in_one_line_why_it_cannot_log_in() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("ACCESS_REFUSED"), "{error}");
 }
+
+#[test]
+fn perf_relay_reports_what_copying_costs_without_a_broker() {
+    let output = Command::new(env!("CARGO_BIN_EXE_leveret"))
+        .args(["perf", "relay", "--duration", "0.3", "--json"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Whatever was read was written, so the thread was busy for a tick of the clock at least.
+    assert!(report["bytes"].as_u64().unwrap() > 1 << 20, "{report}");
+    assert!(
+        report["cpu_seconds_per_million_mebibytes"].as_f64() > Some(0.0),
+        "{report}"
+    );
+}

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::soak::SoakArgs;
+use super::{relay::RelayArgs, soak::SoakArgs};
 use crate::error::Error;
 
 /// The largest request: it has to fit into a frame.
@@ -113,6 +113,8 @@ pub struct PerfArgs {
 pub enum Scenario {
     /// Keep a broker of its own under mixed load, and see that nothing grows
     Soak(SoakArgs),
+    /// Copy bytes through two loopback sockets without a broker: what large messages cannot cost less than
+    Relay(RelayArgs),
 }
 
 impl PerfArgs {

@@ -4,8 +4,8 @@
 //! consumer is a thread with a single-threaded runtime, a publish is encoded once and copied, deliveries are parsed in
 //! place out of large reads, and settlements go out with one write per read. What a run does is a *scenario*: messages
 //! through queues ([`throughput`]), the cost of things at rest ([`idle`], [`declare`],
-//! [`churn`]), or a long time under mixed load ([`soak`]). Numbers about the
-//! broker's process come from `/proc` ([`process`]).
+//! [`churn`]), a long time under mixed load ([`soak`]), or what copying takes without a broker
+//! ([`relay`]). Numbers about the broker's process come from `/proc` ([`process`]).
 
 mod arguments;
 mod batch;
@@ -21,6 +21,7 @@ mod latency;
 mod pacing;
 mod process;
 mod publisher;
+mod relay;
 mod report;
 mod rpc;
 mod soak;
@@ -39,8 +40,10 @@ use crate::error::Error;
 /// # Errors
 /// When the broker cannot be reached, refuses something, or closes a connection.
 pub fn run(arguments: &PerfArgs) -> Result<ExitCode, Error> {
-    if let Some(Scenario::Soak(soak)) = &arguments.scenario {
-        return soak::run(soak);
+    match &arguments.scenario {
+        Some(Scenario::Soak(soak)) => return soak::run(soak),
+        Some(Scenario::Relay(relay)) => return relay::run(relay),
+        None => {}
     }
     arguments.check()?;
     let idle = arguments.idle_connections;

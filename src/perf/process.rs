@@ -33,6 +33,12 @@ pub fn own_usage() -> Usage {
     usage(&[std::process::id()]).unwrap_or_default()
 }
 
+/// User and system time of the calling thread, in seconds; 0 if it cannot be read.
+pub fn own_thread_cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+    cpu_seconds(&stat).unwrap_or_default()
+}
+
 /// utime and stime. The command's name may hold blanks and parentheses, so fields count from the last parenthesis.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;

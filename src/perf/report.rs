@@ -141,16 +141,17 @@ impl<'a> Report<'a> {
 
 /// Prints a report in the form that was asked for.
 pub fn print(arguments: &PerfArgs, report: &impl Serialize, text: &str) -> Result<(), Error> {
+    show(arguments.json, report, text)
+}
+
+/// Prints the report as JSON, or `text`.
+pub fn show(as_json: bool, report: &impl Serialize, text: &str) -> Result<(), Error> {
     use std::io::Write as _;
     let json = || {
         serde_json::to_string_pretty(report)
             .map_err(|error| Error::PerfArguments(error.to_string()))
     };
-    let shown = if arguments.json {
-        json()?
-    } else {
-        text.to_owned()
-    };
+    let shown = if as_json { json()? } else { text.to_owned() };
     // standard output may be a closed pipe: nobody is left to tell
     let _ = writeln!(std::io::stdout(), "{shown}");
     Ok(())
