@@ -57,7 +57,7 @@ async fn after_a_standstill(send: &[u8]) -> Poll<()> {
 #[tokio::test]
 async fn a_heartbeat_that_waits_in_the_socket_after_a_standstill_counts() {
     let mut heartbeat = Vec::new();
-    amqp_codec::encode::heartbeat(&mut heartbeat);
+    encode::heartbeat(&mut heartbeat);
     assert!(after_a_standstill(&heartbeat).await.is_pending());
     assert!(after_a_standstill(b"").await.is_ready(), "a silent one");
 }
