@@ -56,12 +56,15 @@ impl Channel {
         let method = &published.method;
         if is_plain(published.properties)
             && !method.immediate
-            && let Some(route) = self.cached_route(method, session)
+            && self.cached_route(method, session).is_some()
+            && let Some(route) = self.route.take()
         {
-            let route = Arc::clone(route);
+            // Taken and put back instead of counted: an atomic count waits until all that was written before it has gone
+            // to memory, which is the whole message.
             let flags = Flags::default();
             let message = published.message(&route.exchange, published.properties, flags);
             self.accept(message, &route, method.mandatory, session, batch);
+            self.route = Some(route);
             return Ok(());
         }
         self.publish_examined(published, session, batch)

@@ -105,7 +105,9 @@ impl Running {
                 self.session.answered = false;
                 self.session.access.forget_answers();
             }
-            self.tell_blocked(batch);
+            if self.blocked.is_some() {
+                self.tell_blocked(batch);
+            }
         }
         Ok(Outcome::Used(used))
     }

@@ -277,6 +277,11 @@ impl Lane {
         self.gives_way = 0;
     }
 
+    /// Brings the next [`AHEAD`](super::row::AHEAD) messages into the processor's cache.
+    pub(super) fn fetch_ahead(&self) {
+        self.ready.fetch_ahead();
+    }
+
     /// Takes the first message, unless it lies on disk.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Entry> {

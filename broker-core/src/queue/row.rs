@@ -5,7 +5,7 @@
 //! hundred bytes, finding it is a search over the blocks and one within, and a long queue neither copies itself when it
 //! grows nor keeps its room when it has been drained. A short queue is its front block, which lies in place.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, hint::black_box};
 
 use super::entry::Entry;
 use crate::store::Position;
@@ -19,6 +19,9 @@ const JOINED: usize = BLOCK / 2;
 
 /// Blocks that are looked at one after the other, before all are searched.
 const NEAR: usize = 8;
+
+/// Messages that are fetched together: a processor waits for about ten places in memory at a time.
+pub(super) const AHEAD: usize = 16;
 
 /// Where a message was found: the block, if not the front.
 #[derive(Debug, Default)]
@@ -58,6 +61,13 @@ impl Row {
     #[inline]
     pub(super) fn front(&self) -> Option<&Entry> {
         self.front.front()
+    }
+
+    /// Looks at the next messages, so that they come into the processor's cache together. One by one, as they are taken,
+    /// a long queue would wait for memory as often as it has messages.
+    pub(super) fn fetch_ahead(&self) {
+        let next = self.front.iter().take(AHEAD);
+        black_box(next.fold(0, |all, entry| all ^ entry.message.size()));
     }
 
     /// The last one.

@@ -19,6 +19,7 @@ use super::{
     latency::{Run, Times},
     limits::Limits,
     priorities::Priorities,
+    row::AHEAD,
 };
 use crate::{
     message::Message,
@@ -209,7 +210,7 @@ impl QueueState {
         // What expires at this very moment may still go to a consumer that waits: a time to live of 0 means now or
         // never (<https://www.rabbitmq.com/docs/ttl>).
         self.expire_before(now, effects);
-        let (mut delivered, mut expired) = (false, SLICE);
+        let (mut taken, mut expired) = (0usize, SLICE);
         let mut times = Run::default();
         loop {
             self.consumers.begin();
@@ -217,9 +218,13 @@ impl QueueState {
                 let Some(offer) = self.consumers.offer() else {
                     break;
                 };
+                if taken.is_multiple_of(AHEAD) {
+                    self.lanes.front_lane().fetch_ahead();
+                }
                 let Some(mut entry) = self.lanes.pop() else {
                     break;
                 };
+                taken += 1;
                 if offer.no_ack {
                     effects.operations.extend(entry.settlement(self.id));
                     entry.stored = false;
@@ -233,7 +238,6 @@ impl QueueState {
                     self.note_delivered(&run, now);
                 }
                 self.consumers.stage(&offer, entry);
-                delivered = true;
             }
             let mut lost = Vec::new();
             let again = self.consumers.flush(&mut lost);
@@ -246,7 +250,7 @@ impl QueueState {
             }
         }
         self.note_delivered(&times, now);
-        delivered
+        taken > 0
     }
 
     /// Takes the first message for `basic.get`, and counts it as unacknowledged unless `no_ack`. `None` also when it
