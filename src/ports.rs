@@ -167,10 +167,10 @@ impl House {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (arrival, serve) = (self.arrival, Arc::new(serve));
         let (connections, sources) = (self.tasks.clone(), Arc::clone(&self.sources));
-        let on_connection = move |mut stream: TcpStream, _peer| {
+        let on_connection = move |mut stream: TcpStream, peer| {
             let (sources, serve) = (Arc::clone(&sources), Arc::clone(&serve));
             connections.spawn(async move {
-                let Some(ends) = arrival.ends(&mut stream).await else {
+                let Some(ends) = arrival.ends(&mut stream, peer).await else {
                     return;
                 };
                 let peer = ends.0;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use management_api::{EventKind, EventLog, Severity};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -117,6 +117,8 @@ where
                 fields.add(around);
             }
         }
+        let others = fields.others.into_iter();
+        let others = others.map(|(name, value)| (name.to_owned(), value));
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         let at = since_epoch.unwrap_or_default().as_millis();
         self.0.record(
@@ -124,7 +126,7 @@ where
             kind_of(event.metadata()),
             severity_of(*event.metadata().level()),
             fields.message,
-            fields.others,
+            others.collect(),
         );
     }
 }
@@ -162,24 +164,30 @@ fn is_secret(value: &Value) -> bool {
 #[derive(Default)]
 struct Fields {
     message: String,
-    others: Map<String, Value>,
+    /// Names stand once, and there are few.
+    others: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
     /// Adds what a span around the event says. Who it says the user is stands in `by` often enough: then `user` is somebody
     /// else, or nobody.
     fn add(&mut self, around: &Self) {
-        let known = self.others.contains_key("by");
+        let known = self.has("by");
         for (name, value) in &around.others {
-            let left_out = is_secret(value) || (known && name == "user");
-            if !left_out && !self.others.contains_key(name) {
-                self.others.insert(name.clone(), value.clone());
+            let left_out = is_secret(value) || (known && *name == "user");
+            if !left_out && !self.has(name) {
+                self.others.push((name, value.clone()));
             }
         }
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.others.iter().any(|(known, _)| *known == name)
+    }
+
     fn put(&mut self, field: &Field, value: Value) {
-        self.others.insert(field.name().to_owned(), value);
+        self.others.retain(|(known, _)| *known != field.name());
+        self.others.push((field.name(), value));
     }
 }
 

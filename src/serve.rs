@@ -28,7 +28,7 @@ use crate::management;
 use crate::net::connection::Serving;
 use crate::net::expiries;
 use crate::ports::{House, Ports};
-use crate::protocol::Settings;
+use crate::protocol::{Settings, server_properties::Greeting};
 use crate::sampler::{self, Sampler};
 use crate::tls::{self, Tls};
 use crate::{signals, stores};
@@ -126,7 +126,7 @@ fn first_start(config: &Config) -> FirstStart {
 
 fn settings(config: &Config) -> Settings {
     Settings {
-        cluster_name: config.node_name.clone(),
+        greeting: Greeting::new(&config.node_name),
         heartbeat: config.amqp.heartbeat_seconds,
         channel_max: config.amqp.channel_max,
         frame_max: config.amqp.frame_max,

@@ -29,8 +29,8 @@ pub struct Arrival {
 
 impl Arrival {
     /// The ends of a connection. `None` if it is gone, or does not begin as it has to, which is logged.
-    pub async fn ends(self, stream: &mut TcpStream) -> Option<Ends> {
-        let ends = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+    pub async fn ends(self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Ends> {
+        let ends = (peer, stream.local_addr().ok()?);
         if !self.proxied {
             return Some(ends);
         }
@@ -96,12 +96,12 @@ mod tests {
             .unwrap();
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut stream, peer) = listener.accept().await.unwrap();
         let arrival = Arrival {
             proxied: true,
             patience: Duration::from_secs(20),
         };
-        let ends = arrival.ends(&mut stream).await;
+        let ends = arrival.ends(&mut stream, peer).await;
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.ok();
         (ends, rest)

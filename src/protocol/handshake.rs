@@ -28,9 +28,12 @@ use broker_core::{
 use tracing::Span;
 
 use super::{
-    Settings, batch::Batch, exception::Exception, inquiry::Inquiry,
-    server_properties::server_properties, session::ClientCapabilities, spans,
+    Settings, batch::Batch, exception::Exception, inquiry::Inquiry, session::ClientCapabilities,
+    spans,
 };
+
+/// Octets of the class and the method at the start of a method's payload.
+const METHOD_ID: usize = 4;
 
 const START_OK: (u16, u16) = (10, 11);
 const TUNE: (u16, u16) = (10, 30);
@@ -150,20 +153,8 @@ impl Surroundings<'_> {
 impl Handshake {
     /// Answers a good protocol header.
     pub fn start(settings: &Settings, certificate: bool, batch: &mut Batch) -> Self {
-        let mechanisms = match certificate {
-            true => "PLAIN AMQPLAIN EXTERNAL",
-            false => "PLAIN AMQPLAIN",
-        };
-        send(
-            AMQPMethod::Start(connection::Start {
-                version_major: 0,
-                version_minor: 9,
-                server_properties: server_properties(&settings.cluster_name),
-                mechanisms: mechanisms.into(),
-                locales: "en_US".into(),
-            }),
-            batch,
-        );
+        let greeting = settings.greeting.frame(certificate);
+        batch.out.frames.extend_from_slice(greeting);
         Self {
             awaited: Awaited::StartOk,
             agreed: Agreed {
@@ -216,6 +207,7 @@ impl Handshake {
         };
         match (self.awaited, method) {
             (Awaited::StartOk, AMQPMethod::StartOk(method)) => {
+                self.agreed.client_properties = first_table(payload);
                 self.log_in(&method, around, batch)?;
                 Ok(None)
             }
@@ -267,6 +259,16 @@ impl Handshake {
         self.agreed.heartbeat = method.heartbeat;
         Ok(())
     }
+}
+
+/// The entries of the table that a method begins with, as they came: no need to encode again what was parsed.
+fn first_table(payload: &[u8]) -> Box<[u8]> {
+    let arguments = payload.get(METHOD_ID..).unwrap_or_default();
+    let Some((length, rest)) = arguments.split_first_chunk::<4>() else {
+        return Box::default();
+    };
+    let length = u32::from_be_bytes(*length) as usize;
+    rest.get(..length).unwrap_or_default().into()
 }
 
 /// Writes a method of class `connection`.

@@ -28,11 +28,13 @@ pub mod spans;
 pub mod transactions;
 pub mod unacked;
 
+use self::server_properties::Greeting;
+
 /// What connections are allowed, from the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The name of the cluster, in the server properties.
-    pub cluster_name: String,
+    /// What clients are greeted with.
+    pub greeting: Greeting,
     /// The heartbeat that is proposed, in seconds; 0 for none.
     pub heartbeat: u16,
     /// The most channels that are granted.

@@ -1,6 +1,11 @@
 //! What the broker says of itself in `connection.start` (AMQP 0-9-1, 1.4.2.1).
 
-use amqp_codec::{AMQPValue, FieldTable, LongString, ShortString};
+use std::sync::Arc;
+
+use amqp_codec::{
+    AMQPClass, AMQPValue, FieldTable, LongString, ShortString, encode,
+    protocol::connection::{AMQPMethod, Start},
+};
 
 /// RabbitMQ's extensions, all of which work.
 const CAPABILITIES: [&str; 9] = [
@@ -15,8 +20,51 @@ const CAPABILITIES: [&str; 9] = [
     "direct_reply_to",
 ];
 
+/// The frame of `connection.start`. It is made once and copied to every client: they are all told the same.
+#[derive(Debug, Clone)]
+pub struct Greeting {
+    /// To a client without a certificate.
+    plain: Arc<[u8]>,
+    /// To a client that may also log in with the certificate that it has shown.
+    certified: Arc<[u8]>,
+}
+
+impl Greeting {
+    /// What clients of this cluster are told.
+    pub fn new(cluster_name: &str) -> Self {
+        let properties = server_properties(cluster_name);
+        Self {
+            plain: start(properties.clone(), "PLAIN AMQPLAIN"),
+            certified: start(properties, "PLAIN AMQPLAIN EXTERNAL"),
+        }
+    }
+
+    /// The bytes for a client that has shown a certificate, or has not.
+    pub fn frame(&self, certificate: bool) -> &[u8] {
+        match certificate {
+            true => &self.certified,
+            false => &self.plain,
+        }
+    }
+}
+
+fn start(server_properties: FieldTable, mechanisms: &str) -> Arc<[u8]> {
+    let start = AMQPMethod::Start(Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties,
+        mechanisms: mechanisms.into(),
+        locales: "en_US".into(),
+    });
+    let mut frame = Vec::new();
+    if let Err(error) = encode::method(&mut frame, 0, &AMQPClass::Connection(start)) {
+        tracing::error!(%error, "cannot encode a method");
+    }
+    frame.into()
+}
+
 /// The server properties.
-pub fn server_properties(cluster_name: &str) -> FieldTable {
+fn server_properties(cluster_name: &str) -> FieldTable {
     let mut capabilities = FieldTable::default();
     for name in CAPABILITIES {
         put(&mut capabilities, name, AMQPValue::Boolean(true));

@@ -11,7 +11,7 @@ use broker_core::{
 use leveret::{
     clock::Clock,
     net::connection::{self, Serving},
-    protocol::Settings,
+    protocol::{Settings, server_properties::Greeting},
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -31,7 +31,7 @@ pub struct Served {
 /// What connections are allowed, if the test does not say otherwise.
 pub fn settings() -> Settings {
     Settings {
-        cluster_name: "test".to_owned(),
+        greeting: Greeting::new("test"),
         heartbeat: 0,
         channel_max: 2047,
         frame_max: 131_072,

@@ -6,7 +6,9 @@ use std::{cell::RefCell, net::SocketAddr, sync::Arc, task::Waker};
 
 use amqp_codec::{AMQPClass, Publish, encode};
 use broker_core::{broker::Broker, queue::Millis};
-use leveret::protocol::{Settings, batch::Batch, connection::Connection};
+use leveret::protocol::{
+    Settings, batch::Batch, connection::Connection, server_properties::Greeting,
+};
 
 thread_local! {
     /// As in the broker, the connections of a thread share one.
@@ -22,7 +24,7 @@ const TURNS: usize = 100_000;
 /// What the connections of a test are allowed.
 pub fn settings() -> Arc<Settings> {
     Arc::new(Settings {
-        cluster_name: "test".to_owned(),
+        greeting: Greeting::new("test"),
         heartbeat: 60,
         channel_max: 2047,
         frame_max: 131_072,

@@ -198,19 +198,22 @@ impl Broker {
         credentials: &Credentials<'_>,
         patience: Patience,
     ) -> Option<Result<Found, Refusal>> {
-        let Credentials { user, password } = *credentials;
-        let right = match (password, patience) {
-            (None, _) => true,
-            (Some(password), Patience::Now) => self.authenticate_now(user, password)?,
-            (Some(password), Patience::Waits) => self.authenticate(user, password),
+        let refused = || Refusal::new("invalid credentials");
+        // Looked up once: to read a definition is among the dearest things of a login.
+        let Some(user) = self.user(credentials.user) else {
+            return Some(Err(refused()));
         };
-        let known = self.user(user).filter(|_| right);
-        let found = known.map(|known| Found {
-            name: known.name.into(),
-            tags: known.tags,
+        let right = match (credentials.password, patience) {
+            (None, _) => true,
+            (Some(password), Patience::Now) => self.is_password_of_now(&user, password)?,
+            (Some(password), Patience::Waits) => self.is_password_of(&user, password),
+        };
+        let found = right.then(|| Found {
+            name: user.name.into(),
+            tags: user.tags,
             authority: Authority::Internal,
         });
-        Some(found.ok_or_else(|| Refusal::new("invalid credentials")))
+        Some(found.ok_or_else(refused))
     }
 }
 

@@ -20,7 +20,8 @@ pub trait Record: Serialize + DeserializeOwned {
 /// Joins the parts of a key so that no two lists of parts give the same one: as a JSON array. Keys with the same first
 /// parts stand together.
 pub fn key(parts: &[&str]) -> String {
-    serde_json::Value::from(parts).to_string()
+    // Texts can always be written as JSON.
+    serde_json::to_string(parts).unwrap_or_default()
 }
 
 /// The parts that [`key`] joined; none if it is no such key.

@@ -77,35 +77,36 @@ impl Broker {
     }
 
     /// Checks the password of one of the broker's own users. This can take some tens of milliseconds, and longer when
-    /// many are checked: see [`Self::authenticate_now`].
+    /// many are checked.
     pub fn authenticate(&self, user: &str, password: &[u8]) -> bool {
-        let Some(user) = self.user(user) else {
-            return false;
-        };
-        if self.accounts.verified.knows(&user, password) {
-            return true;
-        }
-        if !password::is_slow(&user) {
-            return password::password_matches(&user, password);
+        let user = self.user(user);
+        user.is_some_and(|user| self.is_password_of(&user, password))
+    }
+
+    /// The same for a user who has been looked up.
+    pub(crate) fn is_password_of(&self, user: &UserDefinition, password: &[u8]) -> bool {
+        if let Some(known) = self.is_password_of_now(user, password) {
+            return known;
         }
         let turn = self.accounts.slow_checks.wait();
-        let matches = password::password_matches(&user, password);
+        let matches = password::password_matches(user, password);
         drop(turn);
         if matches {
-            self.accounts.verified.note(&user, password);
+            self.accounts.verified.note(user, password);
         }
         matches
     }
 
-    /// The same if that takes no time; `None` if [`Self::authenticate`] has to be asked where nobody waits.
-    pub fn authenticate_now(&self, user: &str, password: &[u8]) -> Option<bool> {
-        let Some(user) = self.user(user) else {
-            return Some(false);
-        };
-        if password::is_slow(&user) {
-            let known = self.accounts.verified.knows(&user, password);
+    /// The same if that takes no time; `None` if [`Self::is_password_of`] has to be asked where nobody waits.
+    pub(crate) fn is_password_of_now(
+        &self,
+        user: &UserDefinition,
+        password: &[u8],
+    ) -> Option<bool> {
+        if password::is_slow(user) {
+            let known = self.accounts.verified.knows(user, password);
             return known.then_some(true);
         }
-        Some(password::password_matches(&user, password))
+        Some(password::password_matches(user, password))
     }
 }

@@ -20,7 +20,7 @@ use broker_core::{
 };
 
 use super::*;
-use crate::protocol::running::OUTPUT_OF_A_RUN;
+use crate::protocol::{running::OUTPUT_OF_A_RUN, server_properties::Greeting};
 
 /// Longer than any step takes when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ impl Scene {
         let broker = Broker::start(store, Arc::new(MemoryDefinitions::new()), 0).unwrap();
         broker.set_authentication(chain);
         let mut settings = Settings {
-            cluster_name: "test".to_owned(),
+            greeting: Greeting::new("test"),
             heartbeat: 0,
             channel_max: 10,
             frame_max: FRAME_MAX,

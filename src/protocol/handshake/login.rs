@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amqp_codec::{AMQPValue, FieldTable, encode_table, parse_table, protocol::connection};
+use amqp_codec::{AMQPValue, FieldTable, parse_table, protocol::connection};
 use broker_core::{
     authentication::{Credentials, Identity, Refusal, Verdict},
     queue::Millis,
@@ -33,7 +33,6 @@ impl Handshake {
         batch: &mut Batch,
     ) -> Result<(), Failed> {
         self.agreed.client = capabilities(&method.client_properties);
-        self.agreed.client_properties = encoded(&method.client_properties);
         let claim = self.claim(method, around)?;
         let ip = around.peer.ip();
         if !around.failures().admits(ip, batch.now) {
@@ -199,15 +198,6 @@ fn capabilities(properties: &FieldTable) -> ClientCapabilities {
         authentication_failure_close: has("authentication_failure_close"),
         consumer_cancel_notify: has("consumer_cancel_notify"),
         connection_blocked: has("connection.blocked"),
-    }
-}
-
-/// A table that was parsed can be encoded again.
-fn encoded(table: &FieldTable) -> Box<[u8]> {
-    let mut bytes = Vec::new();
-    match encode_table(table, &mut bytes) {
-        Ok(_) => bytes.into(),
-        Err(_) => Box::default(),
     }
 }
 

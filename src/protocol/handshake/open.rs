@@ -3,7 +3,7 @@
 use amqp_codec::protocol::connection::{self, AMQPMethod};
 use broker_core::Error;
 
-use super::{Awaited, Failed, Handshake, OPEN, Opened, Surroundings, send};
+use super::{Agreed, Awaited, Failed, Handshake, OPEN, Opened, Surroundings, send};
 use crate::protocol::{batch::Batch, exception::Exception, inquiry::Inquiry};
 
 impl Handshake {
@@ -23,8 +23,12 @@ impl Handshake {
         let limit = around.settings.connection_max;
         let place = broker.admit(identity.name(), &vhost.name, limit);
         let place = place.map_err(|error| self.vhost_refused(name, &error, around))?;
+        let client_properties = std::mem::take(&mut self.agreed.client_properties);
         self.opening = Some(Box::new(Opened {
-            agreed: self.agreed.clone(),
+            agreed: Agreed {
+                client_properties,
+                ..self.agreed.clone()
+            },
             mechanism: self.mechanism,
             access: broker.access_of(&identity, &vhost.name),
             vhost,
