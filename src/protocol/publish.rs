@@ -62,7 +62,7 @@ impl Channel {
             // Taken and put back instead of counted: an atomic count waits until all that was written before it has gone
             // to memory, which is the whole message.
             let flags = Flags::default();
-            let message = published.message(&route.exchange, published.properties, flags);
+            let message = published.message(&route.source.name, published.properties, flags);
             self.accept(message, &route, method.mandatory, session, batch);
             self.route = Some(route);
             return Ok(());
@@ -74,7 +74,7 @@ impl Channel {
     #[inline]
     fn cached_route(&self, method: &Publish<'_>, session: &Session) -> Option<&Arc<Route>> {
         self.route.as_ref().filter(|route| {
-            *route.exchange == *method.exchange
+            *route.source.name == *method.exchange
                 && *route.routing_key == *method.routing_key
                 && route.generation == session.vhost.generation()
         })
@@ -136,7 +136,7 @@ impl Channel {
         batch: &mut Batch,
     ) {
         let (properties, flags) = (&examined.properties, examined.flags);
-        let message = published.message(&route.exchange, properties, flags);
+        let message = published.message(&route.source.name, properties, flags);
         if published.method.immediate {
             self.publish_immediate(message, route, &published.method, session, batch);
         } else {

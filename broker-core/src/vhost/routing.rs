@@ -3,9 +3,10 @@
 //! There is one search, whoever asks: a publisher, a dead letter, or an operator who wants to know why
 //! ([`Vhost::explain`](Vhost::explain)). The latter watches it as a [`Witness`].
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, iter, sync::Arc};
 
 use amqp_codec::FieldTable;
+use smallvec::SmallVec;
 
 use super::{Exchange, Vhost, exchanges::Destination};
 use crate::queue::{Queue, arguments::Overflow};
@@ -14,9 +15,7 @@ use crate::queue::{Queue, arguments::Overflow};
 /// last one: a publisher seldom changes its target.
 #[derive(Debug)]
 pub struct Route {
-    /// The exchange's name, shared with the messages.
-    pub exchange: Arc<str>,
-    /// The exchange itself.
+    /// The exchange.
     pub source: Arc<Exchange>,
     /// The key.
     pub routing_key: Box<str>,
@@ -59,8 +58,9 @@ impl Vhost {
             headers,
             by_headers: false,
             queues: Targets::default(),
-            exchanges: vec![Arc::clone(exchange)],
-            keys: Vec::with_capacity(1 + more_keys.len()),
+            first: exchange,
+            others: SmallVec::new(),
+            keys: SmallVec::new(),
             witness,
         };
         search.keys.push(routing_key);
@@ -69,7 +69,6 @@ impl Vhost {
         let durable = search.queues.list.iter();
         let durable = durable.filter(|queue| queue.properties.durable);
         Route {
-            exchange: Arc::clone(&exchange.name),
             source: Arc::clone(exchange),
             routing_key: routing_key.into(),
             generation,
@@ -142,16 +141,19 @@ struct Search<'a, W> {
     headers: Option<&'a FieldTable>,
     by_headers: bool,
     queues: Targets,
-    /// Visited so far and still to visit: exchanges may be bound in circles.
-    exchanges: Vec<Arc<Exchange>>,
-    keys: Vec<&'a str>,
+    /// Where the search begins.
+    first: &'a Arc<Exchange>,
+    /// What followed, visited and still to visit: exchanges may be bound in circles.
+    others: SmallVec<[Arc<Exchange>; 1]>,
+    keys: SmallVec<[&'a str; 2]>,
     witness: &'a mut W,
 }
 
 impl<W: Witness> Search<'_, W> {
     fn run(&mut self) {
+        self.visit(self.first);
         let mut next = 0;
-        while let Some(exchange) = self.exchanges.get(next).cloned() {
+        while let Some(exchange) = self.others.get(next).cloned() {
             next += 1;
             self.visit(&exchange);
         }
@@ -206,12 +208,9 @@ impl<W: Witness> Search<'_, W> {
     }
 
     fn enqueue(&mut self, exchange: &Arc<Exchange>) {
-        if !self
-            .exchanges
-            .iter()
-            .any(|known| Arc::ptr_eq(known, exchange))
-        {
-            self.exchanges.push(Arc::clone(exchange));
+        let mut known = iter::once(self.first).chain(&self.others);
+        if !known.any(|known| Arc::ptr_eq(known, exchange)) {
+            self.others.push(Arc::clone(exchange));
         }
     }
 }
