@@ -4,6 +4,8 @@ mod connections;
 mod feed;
 mod limits;
 pub mod parameters;
+#[cfg(test)]
+pub(crate) mod scene;
 mod vhosts;
 
 use std::sync::{

@@ -1,49 +1,41 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    ops::Deref,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use amqp_codec::{AMQPValue, FieldTable};
+use amqp_codec::AMQPValue;
 
 use super::*;
 use crate::{
-    definitions::{MemoryDefinitions, PermissionDefinition},
+    broker::scene::{Scene, text},
+    definitions::PermissionDefinition,
     message::Message,
-    queue::{ConnectionId, Entry, Peek, Queue, Work},
-    store::{MemoryStore, MessageStore, Position, QueueId},
+    queue::{Entry, Peek, Queue, Work},
+    store::{Position, QueueId},
     users::NewPassword,
-    vhost::{QueueDeclaration, Vhost},
 };
 
-const ME: ConnectionId = ConnectionId(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Scene {
-    store: Arc<MemoryStore>,
-    broker: Arc<Broker>,
-    vhost: Arc<Vhost>,
+/// A broker with a clock.
+struct Moving {
+    scene: Scene,
     clock: Arc<AtomicU64>,
     work: Work,
 }
 
-fn arguments(fields: &[(&str, AMQPValue)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in fields {
-        table.insert((*name).into(), value.clone());
+impl Deref for Moving {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.scene
     }
-    table
 }
 
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
-}
-
-impl Scene {
+impl Moving {
     fn new() -> Self {
-        let store = Arc::new(MemoryStore::new());
-        let definitions = Arc::new(MemoryDefinitions::new());
-        let broker = Broker::start(Arc::clone(&store) as _, definitions, 0).unwrap();
         Self {
-            vhost: broker.vhost("/").unwrap(),
-            store,
-            broker,
+            scene: Scene::new(),
             clock: Arc::new(AtomicU64::new(1_000_000)),
             work: Work::default(),
         }
@@ -51,17 +43,6 @@ impl Scene {
 
     fn now(&self) -> Millis {
         self.clock.load(Ordering::Relaxed)
-    }
-
-    fn queue(&self, name: &str, fields: &[(&str, AMQPValue)]) -> Arc<Queue> {
-        let declaration = QueueDeclaration {
-            name: name.to_owned(),
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments: arguments(fields),
-        };
-        self.vhost.declare_queue(declaration, ME).unwrap().0
     }
 
     /// Publishes messages with these keys to the default exchange's `queue`, as if `x` were the exchange.
@@ -79,7 +60,7 @@ impl Scene {
         let now = self.now();
         let (entry, _) = queue.get(false, now, &mut self.work).unwrap().unwrap();
         queue.reject(None, std::iter::once(entry), now, &mut self.work);
-        self.vhost.bury(now, &mut self.work);
+        self.scene.vhost.bury(now, &mut self.work);
     }
 
     fn order(&self, queue: &str, target: Target) -> Order {
@@ -110,13 +91,9 @@ impl Scene {
         progress
     }
 
-    fn stored(&self, queue: QueueId) -> Vec<Position> {
-        let mut places = Vec::new();
-        let mut each = |stored: crate::store::StoredMessage| places.push(stored.position);
-        self.store
-            .read(queue, 0, Position::MAX, usize::MAX, &mut each)
-            .unwrap();
-        places
+    fn places(&self, queue: QueueId) -> Vec<Position> {
+        let stored = self.stored(queue).into_iter();
+        stored.map(|stored| stored.position).collect()
     }
 }
 
@@ -143,7 +120,7 @@ fn keys(queue: &Queue) -> Vec<String> {
 
 #[test]
 fn what_the_filter_means_leaves_and_the_rest_keeps_its_order() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let (from, to) = (scene.queue("from", &[]), scene.queue("to", &[]));
     scene.publish(&from, ["a.1", "b.1", "a.2", "c.1", "a.3"]);
     let mut order = scene.order("from", into("to"));
@@ -157,8 +134,8 @@ fn what_the_filter_means_leaves_and_the_rest_keeps_its_order() {
     assert_eq!(keys(&from), ["b.1", "c.1"]);
     assert_eq!(keys(&to), ["a.1", "a.2", "a.3"]);
     // The store knows the same.
-    assert_eq!(scene.stored(from.id), [2, 4]);
-    assert_eq!(scene.stored(to.id).len(), 3);
+    assert_eq!(scene.places(from.id), [2, 4]);
+    assert_eq!(scene.places(to.id).len(), 3);
     // Into a queue messages go as they are.
     assert!(
         peek(&to)
@@ -169,7 +146,7 @@ fn what_the_filter_means_leaves_and_the_rest_keeps_its_order() {
 
 #[test]
 fn dry_run_counts_and_moves_nothing() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let (from, to) = (scene.queue("from", &[]), scene.queue("to", &[]));
     scene.publish(&from, ["a", "b", "a"]);
     let mut order = scene.order("from", into("to"));
@@ -181,7 +158,7 @@ fn dry_run_counts_and_moves_nothing() {
 
 #[test]
 fn limit_takes_the_first_ones() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let (from, to) = (scene.queue("from", &[]), scene.queue("to", &[]));
     scene.publish(&from, ["1", "2", "3", "4"]);
     let mut order = scene.order("from", into("to"));
@@ -193,7 +170,7 @@ fn limit_takes_the_first_ones() {
 
 #[test]
 fn long_move_goes_in_slices_and_looks_at_each_message_once() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let from = scene.queue("from", &[]);
     scene.queue("k", &[]);
     let many: Vec<&str> = std::iter::repeat_n("from", 5000).collect();
@@ -206,7 +183,7 @@ fn long_move_goes_in_slices_and_looks_at_each_message_once() {
     let progress = scene.carry_out(scene.order("from", target));
     assert_eq!((progress.examined, progress.moved), (5000, 5000));
     assert_eq!(from.counts().ready, 5000);
-    assert_eq!(scene.stored(from.id).first(), Some(&5001));
+    assert_eq!(scene.places(from.id).first(), Some(&5001));
     assert!(
         peek(&from)
             .iter()
@@ -216,7 +193,7 @@ fn long_move_goes_in_slices_and_looks_at_each_message_once() {
 
 #[test]
 fn what_no_queue_would_get_stays() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let (from, to) = (scene.queue("from", &[]), scene.queue("to", &[]));
     scene.publish(&from, ["nobody", "to", "nobody"]);
     let target = Target::Exchange {
@@ -230,7 +207,7 @@ fn what_no_queue_would_get_stays() {
 
 #[test]
 fn dead_letters_go_back_to_where_they_died_first() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let dead_letters = [
         ("x-dead-letter-exchange", text("")),
         ("x-dead-letter-routing-key", text("dead")),
@@ -266,7 +243,7 @@ fn dead_letters_go_back_to_where_they_died_first() {
 
 #[test]
 fn full_queue_is_waited_for_and_nothing_is_lost() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let from = scene.queue("from", &[]);
     let full = [
         ("x-max-length", AMQPValue::LongInt(3)),
@@ -290,7 +267,7 @@ fn full_queue_is_waited_for_and_nothing_is_lost() {
 
 #[test]
 fn rate_holds_a_move_back_and_cancelling_ends_it() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let (from, to) = (scene.queue("from", &[]), scene.queue("to", &[]));
     scene.publish(&from, ["1", "2", "3", "4", "5"]);
     let mut order = scene.order("from", into("to"));
@@ -315,7 +292,7 @@ fn rate_holds_a_move_back_and_cancelling_ends_it() {
 
 #[test]
 fn expired_messages_are_left_to_expire() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let from = scene.queue("from", &[("x-message-ttl", AMQPValue::LongInt(1000))]);
     let to = scene.queue("to", &[]);
     scene.publish(&from, ["old"]);
@@ -328,7 +305,7 @@ fn expired_messages_are_left_to_expire() {
 
 #[test]
 fn moving_needs_permission_to_read_here_and_to_write_there() {
-    let mut scene = Scene::new();
+    let mut scene = Moving::new();
     let from = scene.queue("from", &[]);
     scene.queue("to", &[]);
     scene.publish(&from, ["a"]);
@@ -367,7 +344,7 @@ fn moving_needs_permission_to_read_here_and_to_write_there() {
 
 #[test]
 fn orders_that_make_no_sense_are_refused() {
-    let scene = Scene::new();
+    let scene = Moving::new();
     scene.queue("from", &[]);
     let refused = |queue: &str, target| {
         scene

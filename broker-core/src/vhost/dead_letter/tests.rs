@@ -1,53 +1,24 @@
-use amqp_codec::{AMQPValue, FieldTable};
+use amqp_codec::AMQPValue;
 
 use super::*;
 use crate::{
-    broker::Broker,
-    definitions::MemoryDefinitions,
-    queue::ConnectionId,
-    store::{MemoryStore, MessageStore, QueueId},
-    vhost::QueueDeclaration,
+    broker::scene::{Scene, body, text},
+    store::QueueId,
 };
 
-struct Scene {
-    store: Arc<MemoryStore>,
-    vhost: Arc<Vhost>,
-    broker: Arc<Broker>,
-}
-
 impl Scene {
-    fn new() -> Self {
-        let store = Arc::new(MemoryStore::new());
-        let definitions = Arc::new(MemoryDefinitions::new());
-        let broker = Broker::start(Arc::clone(&store) as _, definitions, 0).unwrap();
-        Self {
-            store,
-            vhost: broker.vhost("/").unwrap(),
-            broker,
-        }
-    }
-
-    /// A durable queue that dead-letters to another one.
-    fn queue(&self, name: &str, next: Option<&str>, limits: Option<(i32, &str)>) -> Arc<Queue> {
-        let text = |text: &str| AMQPValue::LongString(text.into());
-        let mut arguments = FieldTable::default();
+    /// A queue that dead-letters to another one.
+    fn dying(&self, name: &str, next: Option<&str>, limits: Option<(i32, &str)>) -> Arc<Queue> {
+        let mut arguments = Vec::new();
         if let Some(next) = next {
-            arguments.insert("x-dead-letter-exchange".into(), text(""));
-            arguments.insert("x-dead-letter-routing-key".into(), text(next));
+            arguments.push(("x-dead-letter-exchange", text("")));
+            arguments.push(("x-dead-letter-routing-key", text(next)));
         }
         if let Some((length, overflow)) = limits {
-            arguments.insert("x-max-length".into(), AMQPValue::LongInt(length));
-            arguments.insert("x-overflow".into(), text(overflow));
+            arguments.push(("x-max-length", AMQPValue::LongInt(length)));
+            arguments.push(("x-overflow", text(overflow)));
         }
-        let declaration = QueueDeclaration {
-            name: name.to_owned(),
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments,
-        };
-        let by = ConnectionId(1);
-        self.vhost.declare_queue(declaration, by).unwrap().0
+        self.queue(name, &arguments)
     }
 
     /// Publishes messages to a queue, lets them die there and dead-letters them.
@@ -70,21 +41,15 @@ impl Scene {
     }
 
     fn recorded(&self, queue: QueueId) -> Vec<String> {
-        let mut bodies = Vec::new();
-        let mut each = |stored: crate::store::StoredMessage| {
-            bodies.push(String::from_utf8(stored.message.body().to_vec()).unwrap());
-        };
-        let all = usize::MAX;
-        self.store.read(queue, 0, u64::MAX, all, &mut each).unwrap();
-        bodies
+        self.stored(queue).iter().map(body).collect()
     }
 }
 
 #[test]
 fn dead_letters_enter_a_full_queue_that_refuses_publishes() {
     let scene = Scene::new();
-    let full = scene.queue("full", None, Some((0, "reject-publish")));
-    let source = scene.queue("source", Some("full"), None);
+    let full = scene.dying("full", None, Some((0, "reject-publish")));
+    let source = scene.dying("source", Some("full"), None);
     scene.reject(&source, &["a", "b"]);
     assert_eq!(full.counts().ready, 2);
     assert_eq!(scene.recorded(full.id), ["a", "b"]);
@@ -94,9 +59,9 @@ fn dead_letters_enter_a_full_queue_that_refuses_publishes() {
 #[test]
 fn dead_letters_go_on_from_a_full_queue_that_dead_letters_what_it_refuses() {
     let scene = Scene::new();
-    let last = scene.queue("last", None, None);
-    let full = scene.queue("full", Some("last"), Some((0, "reject-publish-dlx")));
-    let source = scene.queue("source", Some("full"), None);
+    let last = scene.dying("last", None, None);
+    let full = scene.dying("full", Some("last"), Some((0, "reject-publish-dlx")));
+    let source = scene.dying("source", Some("full"), None);
     scene.reject(&source, &["a", "b"]);
     assert_eq!(full.counts().ready, 0);
     assert_eq!(scene.recorded(last.id), ["a", "b"]);
@@ -115,8 +80,8 @@ fn numbers() -> Vec<String> {
 #[test]
 fn very_many_dead_letters_go_in_several_turns_and_in_their_order() {
     let scene = Scene::new();
-    let target = scene.queue("target", None, None);
-    let source = scene.queue("source", Some("target"), None);
+    let target = scene.dying("target", None, None);
+    let source = scene.dying("source", Some("target"), None);
     let numbers = numbers();
     let bodies: Vec<&str> = numbers.iter().map(String::as_str).collect();
     scene.reject(&source, &bodies);
@@ -134,8 +99,8 @@ fn very_many_dead_letters_go_in_several_turns_and_in_their_order() {
 #[test]
 fn an_answer_that_promises_dead_letters_waits_for_all_of_them() {
     let scene = Scene::new();
-    let target = scene.queue("target", None, None);
-    let source = scene.queue("source", Some("target"), None);
+    let target = scene.dying("target", None, None);
+    let source = scene.dying("source", Some("target"), None);
     let numbers = numbers();
     let bodies: Vec<&str> = numbers.iter().map(String::as_str).collect();
     std::thread::scope(|scope| {

@@ -1,50 +1,15 @@
 //! What a transaction requeues is part of its one batch, whatever becomes of it.
 
-use amqp_codec::{AMQPValue, FieldTable};
+use amqp_codec::AMQPValue;
 
 use super::*;
 use crate::{
-    broker::Broker,
-    definitions::MemoryDefinitions,
-    queue::{ConnectionId, DeliveryCounts},
-    store::{MemoryStore, MessageStore, StoredMessage},
-    vhost::QueueDeclaration,
+    broker::scene::{Scene, body, text},
+    queue::DeliveryCounts,
+    store::MessageStore as _,
 };
 
-struct Scene {
-    store: Arc<MemoryStore>,
-    vhost: Arc<Vhost>,
-    _broker: Arc<Broker>,
-}
-
 impl Scene {
-    fn new() -> Self {
-        let store = Arc::new(MemoryStore::new());
-        let definitions = Arc::new(MemoryDefinitions::new());
-        let broker = Broker::start(Arc::clone(&store) as _, definitions, 0).unwrap();
-        Self {
-            store,
-            vhost: broker.vhost("/").unwrap(),
-            _broker: broker,
-        }
-    }
-
-    fn queue(&self, name: &str, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
-        let mut table = FieldTable::default();
-        for (key, value) in arguments {
-            table.insert((*key).into(), value.clone());
-        }
-        let declaration = QueueDeclaration {
-            name: name.to_owned(),
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments: table,
-        };
-        let by = ConnectionId(1);
-        self.vhost.declare_queue(declaration, by).unwrap().0
-    }
-
     /// Publishes messages to a queue and takes them, one answer for each.
     fn answered(&self, queue: &Arc<Queue>, answers: &[(&str, Outcome)]) -> Vec<Settlement> {
         let messages = answers.iter().map(|(body, _)| persistent(body));
@@ -78,26 +43,15 @@ impl Scene {
     }
 
     /// The messages that the store has of a queue, with their delivery counts.
-    fn stored(&self, queue: &Queue) -> Vec<(String, DeliveryCounts)> {
-        let mut found = Vec::new();
-        let mut each = |stored: StoredMessage| {
-            let body = String::from_utf8(stored.message.body().to_vec()).unwrap();
-            found.push((body, DeliveryCounts::from_bits(stored.delivery_count)));
-        };
-        let store = &*self.store;
-        store
-            .read(queue.id, 0, u64::MAX, usize::MAX, &mut each)
-            .unwrap();
-        found
+    fn counted(&self, queue: &Queue) -> Vec<(String, DeliveryCounts)> {
+        let stored = self.stored(queue.id).into_iter();
+        let counted = stored.map(|it| (body(&it), DeliveryCounts::from_bits(it.delivery_count)));
+        counted.collect()
     }
 }
 
 fn persistent(body: &str) -> Message {
     Message::new("", "q", &[0, 0], body.as_bytes(), true)
-}
-
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
 }
 
 const FAILED: Outcome = Outcome::Requeued(Requeued::Failed);
@@ -126,8 +80,8 @@ fn a_message_that_has_failed_too_often_goes_on_in_the_batch_of_the_transaction()
     ];
     let settlements = scene.answered(&queue, &answers);
     assert_eq!(scene.commit(settlements), 1);
-    assert_eq!(scene.stored(&dead), [("dies".to_owned(), counts(0, 0))]);
-    assert_eq!(scene.stored(&queue), [("stays".to_owned(), counts(1, 0))]);
+    assert_eq!(scene.counted(&dead), [("dies".to_owned(), counts(0, 0))]);
+    assert_eq!(scene.counted(&queue), [("stays".to_owned(), counts(1, 0))]);
     assert_eq!(
         (queue.counts().ready, queue.counts().unacknowledged),
         (1, 0)
@@ -151,7 +105,7 @@ fn without_a_dead_letter_exchange_it_leaves_in_that_batch() {
     let queue = scene.queue("q", &[("x-delivery-limit", AMQPValue::LongInt(0))]);
     let settlements = scene.answered(&queue, &[("dies", FAILED), ("stays", UNPROCESSED)]);
     assert_eq!(scene.commit(settlements), 1);
-    assert_eq!(scene.stored(&queue), [("stays".to_owned(), counts(1, 0))]);
+    assert_eq!(scene.counted(&queue), [("stays".to_owned(), counts(1, 0))]);
     assert_eq!(queue.counts().ready, 1);
 }
 
