@@ -207,3 +207,19 @@ impl Completion for Outbox {
 pub fn weight(entry: &Entry) -> usize {
     entry.message.size() + DELIVERY_OVERHEAD
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_on_its_way_costs_40_bytes() {
+        assert_eq!(size_of::<Delivery>(), 40);
+    }
+
+    /// There may be 100,000 of them.
+    #[test]
+    fn an_outbox_without_deliveries_stays_small() {
+        assert_eq!(size_of::<Outbox>(), 88);
+    }
+}

@@ -446,3 +446,23 @@ impl Broker {
         self.shared.statistics.sample(vhosts, now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be 100,000 of them, so whoever makes them larger is to know it. Without what they point to.
+    #[test]
+    fn what_is_known_of_connections_channels_and_consumers_stays_small() {
+        let sizes = [
+            size_of::<ConnectionEntry>(),
+            size_of::<ChannelEntry>(),
+            size_of::<ConsumerEntry>(),
+        ];
+        let most = [520, 216, 80];
+        assert!(
+            sizes.iter().zip(most).all(|(size, most)| *size <= most),
+            "{sizes:?}"
+        );
+    }
+}

@@ -228,4 +228,11 @@ mod tests {
         }
         assert!(set.is_empty());
     }
+
+    /// There may be a million bindings, each with a key of its own.
+    #[test]
+    fn one_destination_without_arguments_stays_small() {
+        let (entry, set) = (size_of::<Entry<u64>>(), size_of::<Destinations<u64>>());
+        assert_eq!((entry, set), (16, 32));
+    }
 }

@@ -288,3 +288,15 @@ impl Run {
         self.references.insert(place, (position, id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A backlog of ten million messages is a hundred thousand blocks.
+    #[test]
+    fn a_block_on_disk_costs_24_bytes_of_memory() {
+        assert_eq!(size_of::<BlockPlace>(), 24);
+        assert_eq!(size_of::<Run>(), 152);
+    }
+}

@@ -420,3 +420,14 @@ fn outbox_of(slots: &[Slot], index: u32) -> Option<*const Outbox> {
 fn consumer_mut(slots: &mut [Slot], index: u32) -> Option<&mut Consumer> {
     slots.get_mut(index as usize)?.consumer.as_mut()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be 100,000 of them, nearly all alone at their queue. Without what they point to.
+    #[test]
+    fn a_consumer_stays_small_in_its_queue() {
+        assert_eq!(size_of::<Slot>(), 88);
+    }
+}

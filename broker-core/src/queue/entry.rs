@@ -79,7 +79,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entry_costs_at_most_32_bytes() {
-        assert!(size_of::<Entry>() <= 32);
+    fn entry_costs_32_bytes_of_which_counts_are_four() {
+        assert_eq!(size_of::<Entry>(), 32);
+        assert_eq!(size_of::<Option<Entry>>(), 32);
+        assert_eq!(size_of::<DeliveryCounts>(), 4);
     }
 }

@@ -456,4 +456,12 @@ mod tests {
         }
         assert!(most < NOTES as usize / 4, "{most} at once");
     }
+
+    #[test]
+    fn a_note_costs_eight_bytes_and_is_in_order_sixteen() {
+        let mut leaf = Leaf::at(1);
+        assert!(leaf.take(0, (1, 1)));
+        assert_eq!(size_of_val(leaf.notes.as_slice()), 8);
+        assert_eq!(size_of::<Reverse<Due>>(), 16);
+    }
 }

@@ -323,4 +323,9 @@ mod tests {
         }
         assert!(matches!(&bindings.0, Bindings::Few(few) if few.capacity() == 0));
     }
+
+    #[test]
+    fn a_binding_stays_small_at_its_destination() {
+        assert_eq!(size_of::<BindingKey>(), 56);
+    }
 }

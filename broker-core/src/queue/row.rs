@@ -481,4 +481,12 @@ mod tests {
             prop_assert_eq!(places(row.iter()), model.into_iter().collect::<Vec<_>>());
         }
     }
+
+    /// A block's room is a size that the allocator has blocks of, so nothing is rounded up; beside it lie 40 bytes.
+    #[test]
+    fn a_block_fills_the_room_that_it_gets() {
+        assert_eq!(BLOCK * size_of::<Entry>(), 8192);
+        assert_eq!(VecDeque::<Entry>::with_capacity(BLOCK).capacity(), BLOCK);
+        assert_eq!(size_of::<Block>(), 40);
+    }
 }
