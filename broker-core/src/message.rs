@@ -1,18 +1,18 @@
 //! A message as the broker keeps it: one allocation that any number of queues share.
 //!
-//! Exchange, routing key, raw properties and body are packed behind a small header, so a queued message costs one pointer per
+//! Exchange, routing key, raw properties and body are packed behind a small head, so a queued message costs one pointer per
 //! queue and never pins the read buffer that it arrived in. Properties stay in their wire form and are parsed only by
 //! those who need a field. The exchange's name is a copy and not a shared pointer: its count would be changed for every
 //! message by publishers on one core and consumers on another.
 
 mod gathering;
+mod head;
 
 use triomphe::ThinArc;
 
-pub use self::gathering::Gathering;
+use self::head::Head;
 
-/// The bit of `expiration` in the first byte of the property flags.
-const EXPIRATION_FLAG: u8 = 0x01;
+pub use self::gathering::Gathering;
 
 /// What the broker notes about a message beside its parts. Stores keep it with the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,7 +62,7 @@ impl Flags {
 }
 
 /// How the bytes of a packed message are divided, and what is noted beside them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Layout {
     /// Bytes of the exchange's name, which comes first.
     pub exchange: u8,
@@ -90,27 +90,24 @@ impl Layout {
 
     /// Whether the packed message has an expiration of its own.
     pub fn may_expire(&self, packed: &[u8]) -> bool {
-        let flags = usize::from(self.exchange) + usize::from(self.routing_key);
-        self.properties >= 2 && packed.get(flags).is_some_and(|high| high & EXPIRATION != 0)
+        self.properties >= 2
+            && packed
+                .get(self.names_end())
+                .is_some_and(|high| high & EXPIRATION != 0)
+    }
+
+    fn names_end(&self) -> usize {
+        usize::from(self.exchange) + usize::from(self.routing_key)
     }
 
     fn properties_end(&self) -> usize {
-        usize::from(self.exchange) + usize::from(self.routing_key) + self.properties as usize
+        self.names_end() + self.properties as usize
     }
-}
-
-/// The fixed part in front of the packed bytes.
-#[derive(Debug, Clone, Copy)]
-struct Fixed {
-    properties_length: u32,
-    exchange_length: u8,
-    routing_key_length: u8,
-    flags: Flags,
 }
 
 /// A published message: immutable, shared by reference count, eight bytes wide.
 #[derive(Debug, Clone)]
-pub struct Message(ThinArc<Fixed, u8>);
+pub struct Message(ThinArc<(), u8>);
 
 impl Message {
     /// Packs a message.
@@ -147,29 +144,21 @@ impl Message {
         if !layout.fits(packed.len()) {
             return None;
         }
-        let fixed = Fixed {
-            properties_length: layout.properties,
-            exchange_length: layout.exchange,
-            routing_key_length: layout.routing_key,
-            flags: layout.flags,
-        };
-        Some(Self(ThinArc::from_header_and_slice(fixed, packed)))
+        let mut whole = Gathering::divided(&layout, packed.len(), packed.len());
+        whole.push(packed);
+        Some(whole.finish())
     }
 
     /// Exchange, routing key, properties and body, one behind the other.
     pub fn packed(&self) -> &[u8] {
-        &self.0.slice
+        let (_, packed) = self.divided();
+        packed
     }
 
     /// How [`Self::packed`] is divided.
     pub fn layout(&self) -> Layout {
-        let fixed = self.fixed();
-        Layout {
-            exchange: fixed.exchange_length,
-            routing_key: fixed.routing_key_length,
-            properties: fixed.properties_length,
-            flags: fixed.flags,
-        }
+        let (layout, _) = self.divided();
+        layout
     }
 
     /// Tells apart messages that are alive at the same time.
@@ -183,8 +172,10 @@ impl Message {
     }
 
     /// The same as bytes, for encoders that need no second UTF-8 check.
+    #[inline]
     pub fn exchange_bytes(&self) -> &[u8] {
-        self.part(0, self.exchange_length())
+        let (layout, packed) = self.divided();
+        part(packed, 0, layout.exchange.into())
     }
 
     /// The routing key it was published with.
@@ -193,61 +184,63 @@ impl Message {
     }
 
     /// The same as bytes, for encoders that need no second UTF-8 check.
+    #[inline]
     pub fn routing_key_bytes(&self) -> &[u8] {
-        self.part(self.exchange_length(), self.properties_offset())
+        let (layout, packed) = self.divided();
+        part(packed, layout.exchange.into(), layout.names_end())
     }
 
     /// The content header's property flags and fields, as they came. A client is shown
     /// [`Self::visible_properties`].
+    #[inline]
     pub fn properties(&self) -> &[u8] {
-        self.part(self.properties_offset(), self.body_offset())
+        let (layout, packed) = self.divided();
+        part(packed, layout.names_end(), layout.properties_end())
     }
 
     /// Whether it has an expiration of its own: the bit in the property flags (AMQP 0-9-1, 4.2.6.1 and class `basic`).
+    #[inline]
     pub fn may_expire(&self) -> bool {
-        let flags = self.properties().first();
-        flags.is_some_and(|flags| flags & EXPIRATION_FLAG != 0)
+        let (layout, packed) = self.divided();
+        layout.may_expire(packed)
     }
 
     /// The content.
+    #[inline]
     pub fn body(&self) -> &[u8] {
-        self.part(self.body_offset(), self.0.slice.len())
+        let (layout, packed) = self.divided();
+        part(packed, layout.properties_end(), packed.len())
     }
 
     /// Whether the publisher asked for delivery mode 2.
+    #[inline]
     pub fn persistent(&self) -> bool {
         self.flags().contain(Flags::PERSISTENT)
     }
 
     /// What the broker notes about it.
+    #[inline]
     pub fn flags(&self) -> Flags {
-        self.fixed().flags
+        Head::flags(&self.0.slice)
     }
 
     /// Bytes of names, properties and body: what the message weighs in queues and outboxes.
+    #[inline]
     pub fn size(&self) -> usize {
-        self.0.slice.len()
+        self.packed().len()
     }
 
-    fn fixed(&self) -> &Fixed {
-        &self.0.header.header
+    #[inline]
+    fn divided(&self) -> (Layout, &[u8]) {
+        let whole = &self.0.slice;
+        let (layout, head) = Head::read(whole);
+        (layout, whole.get(head..).unwrap_or_default())
     }
+}
 
-    fn exchange_length(&self) -> usize {
-        usize::from(self.fixed().exchange_length)
-    }
-
-    fn properties_offset(&self) -> usize {
-        self.exchange_length() + usize::from(self.fixed().routing_key_length)
-    }
-
-    fn body_offset(&self) -> usize {
-        self.properties_offset() + self.fixed().properties_length as usize
-    }
-
-    fn part(&self, from: usize, to: usize) -> &[u8] {
-        self.0.slice.get(from..to).unwrap_or_default()
-    }
+#[inline]
+fn part(packed: &[u8], from: usize, to: usize) -> &[u8] {
+    packed.get(from..to).unwrap_or_default()
 }
 
 fn short(text: &str) -> &[u8] {
@@ -283,8 +276,25 @@ mod tests {
     }
 
     #[test]
-    fn message_costs_24_bytes_beside_its_content() {
-        // Its reference count and the length of what follows are the other two words.
-        assert_eq!(size_of::<Fixed>(), 8);
+    fn message_costs_20_bytes_beside_its_content() {
+        // Its reference count and its length are a word each, the head is the rest.
+        let message = Message::new("", "key", &[0, 0], b"body", false);
+        assert_eq!(message.0.slice.len() - message.size(), 4);
+        let fixed = size_of::<triomphe::HeaderSlice<triomphe::HeaderWithLength<()>, [u8; 0]>>();
+        assert_eq!(size_of::<usize>() + fixed, 16);
+    }
+
+    #[test]
+    fn long_properties_come_back_whole() {
+        for length in [254, 255, 256, 100_000] {
+            let properties = vec![7; length];
+            let message = Message::new("logs", "a.b", &properties, b"body", false);
+            assert_eq!(message.properties(), properties);
+            assert_eq!(message.body(), b"body");
+            assert_eq!(message.size(), length + 11);
+            let again = Message::from_packed(message.layout(), message.packed()).unwrap();
+            assert_eq!(again.layout(), message.layout());
+            assert_eq!(again.packed(), message.packed());
+        }
     }
 }

@@ -8,18 +8,18 @@ use std::{fmt, mem::MaybeUninit};
 
 use triomphe::{Arc, HeaderSlice, HeaderWithLength, UniqueArc};
 
-use super::{Fixed, Flags, Message, short};
+use super::{Flags, Head, Layout, Message, short};
 
 /// Bytes that are asked for before they have arrived.
 const AHEAD: usize = 1024 * 1024;
 
 /// Room for the bytes of a message.
-type Room = UniqueArc<HeaderSlice<HeaderWithLength<Fixed>, [MaybeUninit<u8>]>>;
+type Room = UniqueArc<HeaderSlice<HeaderWithLength<()>, [MaybeUninit<u8>]>>;
 
 /// A message that is not whole yet.
 pub struct Gathering {
     room: Room,
-    /// Bytes that have arrived, names and properties among them.
+    /// Bytes that have arrived, head, names and properties among them.
     filled: usize,
     /// Bytes that the whole message takes.
     whole: usize,
@@ -47,21 +47,31 @@ impl Gathering {
         flags: Flags,
     ) -> Self {
         let (exchange, key) = (short(exchange), short(routing_key));
-        let fixed = Fixed {
-            properties_length: properties.len() as u32,
-            exchange_length: exchange.len() as u8,
-            routing_key_length: key.len() as u8,
+        let layout = Layout {
+            exchange: exchange.len() as u8,
+            routing_key: key.len() as u8,
+            properties: properties.len() as u32,
             flags,
         };
-        let head = exchange.len() + key.len() + properties.len();
-        let mut gathering = Self {
-            room: room(fixed, head + body.min(ahead)),
-            filled: 0,
-            whole: head + body,
-        };
+        let names = exchange.len() + key.len() + properties.len();
+        let mut gathering = Self::divided(&layout, names + body, names + body.min(ahead));
         for part in [exchange, key, properties] {
             gathering.push(part);
         }
+        gathering
+    }
+
+    /// A message of so many bytes that will be divided like this, with room for the first `ahead` of them.
+    #[inline]
+    pub(super) fn divided(layout: &Layout, bytes: usize, ahead: usize) -> Self {
+        let head = Head::new(layout);
+        let head = head.bytes();
+        let mut gathering = Self {
+            room: room(head.len() + ahead),
+            filled: 0,
+            whole: head.len() + bytes,
+        };
+        gathering.push(head);
         gathering
     }
 
@@ -103,7 +113,7 @@ impl Gathering {
     #[cold]
     fn grow(&mut self, more: usize) {
         let length = (self.filled + more).max(2 * self.filled).min(self.whole);
-        let mut grown = room(self.room.header.header, length);
+        let mut grown = room(length);
         let (to, from) = (&mut grown.slice, &self.room.slice);
         if let (Some(to), Some(from)) = (to.get_mut(..self.filled), from.get(..self.filled)) {
             to.copy_from_slice(from);
@@ -119,8 +129,8 @@ impl fmt::Debug for Gathering {
     }
 }
 
-fn room(fixed: Fixed, length: usize) -> Room {
-    UniqueArc::from_header_and_uninit_slice(HeaderWithLength::new(fixed, length), length)
+fn room(length: usize) -> Room {
+    UniqueArc::from_header_and_uninit_slice(HeaderWithLength::new((), length), length)
 }
 
 #[cfg(test)]
@@ -145,7 +155,7 @@ mod tests {
     #[test]
     fn memory_is_not_asked_for_because_a_large_body_is_announced() {
         let gathering = Gathering::new("", "key", &[], 1 << 40, Flags::default());
-        assert!(gathering.room.slice.len() <= AHEAD + 3);
+        assert!(gathering.room.slice.len() <= AHEAD + 7);
     }
 
     #[test]
