@@ -1,5 +1,6 @@
-//! What the process may use of the machine: memory and processors, less what a container is denied.
+//! What the process may use of the machine, memory and processors, less what a container is denied; and how it uses memory.
 
+pub mod allocator;
 mod control_group;
 pub mod huge_pages;
 
