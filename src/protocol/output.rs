@@ -57,7 +57,7 @@ impl Output {
 
     fn lend(&mut self, channel: u16, frame_max: usize, properties: &[u8], message: &Message) {
         let Self { frames, bodies, .. } = self;
-        let length = message.body().len();
+        let length = message.body_length();
         encode::content_around(
             frames,
             channel,

@@ -154,7 +154,7 @@ impl Channel {
         session: &Session,
         batch: &mut Batch,
     ) {
-        self.count_publish(message.body().len(), session);
+        self.count_publish(message.body_length(), session);
         let number = self.number_publish(batch);
         if route.queues.is_empty() {
             session.count_routed(route, 1);
@@ -196,7 +196,7 @@ impl Channel {
         session: &mut Session,
         batch: &mut Batch,
     ) {
-        self.count_publish(message.body().len(), session);
+        self.count_publish(message.body_length(), session);
         self.number_publish(batch);
         session.count_routed(route, 1);
         if route.queues.is_empty() {

@@ -247,7 +247,7 @@ impl Encoder {
         match id {
             Some(id) => {
                 block.add(&mut self.out, position, entered, Content::Shared(id));
-                block.count_body(message.body().len());
+                block.count_body(message.body_length());
             }
             None => block.add(&mut self.out, position, entered, whole(message)),
         }

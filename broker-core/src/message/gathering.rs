@@ -78,6 +78,9 @@ impl Gathering {
     /// Adds what comes next. What is more than the body was to have is left out.
     #[inline]
     pub fn push(&mut self, part: &[u8]) {
+        if part.is_empty() {
+            return;
+        }
         let part = part.get(..self.missing()).unwrap_or(part);
         if self.room.slice.len() - self.filled < part.len() {
             self.grow(part.len());

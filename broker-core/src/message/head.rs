@@ -52,36 +52,33 @@ impl Head {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// How a message is divided, and where its content begins behind the head.
+    /// How a message is divided, and what stands behind the head.
     #[inline]
-    pub(super) fn read(whole: &[u8]) -> (Layout, usize) {
-        let Some((&[exchange, routing_key, flags, short], rest)) = whole.split_first_chunk() else {
-            return (Layout::default(), whole.len());
-        };
-        let (properties, length) = match short {
-            LONG => (long(rest), WITH_LENGTH),
-            _ => (u32::from(short), SHORT),
+    pub(super) fn read(whole: &[u8]) -> (Layout, &[u8]) {
+        let (exchange, routing_key, flags, properties, packed) = match whole {
+            [a, b, c, LONG, d, e, f, g, packed @ ..] => {
+                (a, b, c, u32::from_le_bytes([*d, *e, *f, *g]), packed)
+            }
+            [a, b, c, short, packed @ ..] => (a, b, c, *short as u32, packed),
+            _ => return (Layout::default(), &[]),
         };
         let layout = Layout {
-            exchange,
-            routing_key,
+            exchange: *exchange,
+            routing_key: *routing_key,
             properties,
-            flags: Flags(flags),
+            flags: Flags(*flags),
         };
-        (layout, length)
+        (layout, packed)
     }
 
     /// The flags alone.
     #[inline]
     pub(super) fn flags(whole: &[u8]) -> Flags {
-        Flags(whole.get(2).copied().unwrap_or_default())
+        match whole {
+            [_, _, flags, ..] => Flags(*flags),
+            _ => Flags::default(),
+        }
     }
-}
-
-#[cold]
-fn long(rest: &[u8]) -> u32 {
-    let length = rest.first_chunk().copied();
-    u32::from_le_bytes(length.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -98,7 +95,8 @@ mod tests {
                 flags: Flags::DEAD,
             };
             let head = Head::new(&layout);
-            assert_eq!(Head::read(head.bytes()), (layout, head.bytes().len()));
+            let whole = [head.bytes(), b"key"].concat();
+            assert_eq!(Head::read(&whole), (layout, b"key".as_slice()));
             assert_eq!(Head::flags(head.bytes()), Flags::DEAD);
             let expected = if properties < 255 { 4 } else { 8 };
             assert_eq!(head.bytes().len(), expected, "{properties}");

@@ -252,7 +252,7 @@ fn room_for(pending: &Pending, mut count: usize) -> Result<usize, Arc<Queue>> {
 fn full_queue(pending: &Pending, count: usize) -> Option<Arc<Queue>> {
     let mut loads: Vec<(&Arc<Queue>, usize, usize)> = Vec::new();
     for (entry, destination) in pending.iter().take(count) {
-        let bytes = entry.message.body().len();
+        let bytes = entry.message.body_length();
         for queue in &destination.queues {
             match loads.iter_mut().find(|load| Arc::ptr_eq(load.0, queue)) {
                 Some(load) => {

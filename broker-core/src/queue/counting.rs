@@ -25,13 +25,13 @@ impl QueueState {
     #[inline]
     pub(super) fn note_unacknowledged(&mut self, entry: &Entry) {
         self.unacknowledged += 1;
-        self.unacknowledged_bytes += entry.message.body().len();
+        self.unacknowledged_bytes += entry.message.body_length();
     }
 
     /// It is settled, or comes back.
     #[inline]
     pub(super) fn forget_unacknowledged(&mut self, entry: &Entry) {
-        let bytes = entry.message.body().len();
+        let bytes = entry.message.body_length();
         self.unacknowledged = self.unacknowledged.saturating_sub(1);
         self.unacknowledged_bytes = self.unacknowledged_bytes.saturating_sub(bytes);
     }

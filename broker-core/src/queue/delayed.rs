@@ -68,7 +68,7 @@ impl Delayed {
             return None;
         }
         let waiting = first.remove();
-        self.bytes -= waiting.entry.message.body().len();
+        self.bytes -= waiting.entry.message.body_length();
         Some(waiting)
     }
 
@@ -151,7 +151,7 @@ impl QueueState {
     pub(super) fn delay(&mut self, entry: Entry, until: Millis) {
         let at = until.min(self.limits.expiry(&entry));
         let delayed = self.delayed.get_or_insert_default();
-        delayed.bytes += entry.message.body().len();
+        delayed.bytes += entry.message.body_length();
         let key = (at, entry.lane, entry.position);
         delayed.waiting.insert(key, Waiting { entry, until });
     }
@@ -257,7 +257,7 @@ impl Lane {
             self.put_back(entry);
             return;
         }
-        let bytes = entry.message.body().len();
+        let bytes = entry.message.body_length();
         self.ready_bytes += bytes;
         if let Some(pages) = &mut self.pages {
             pages.front_bytes += bytes;

@@ -183,7 +183,7 @@ impl Lane {
     /// Takes a message out wherever it is. `hint` helps to find neighbours, one after the other.
     pub(super) fn take_one(&mut self, position: Position, hint: &mut Hint) -> Found {
         if let Some(entry) = self.returned.remove(&position) {
-            self.ready_bytes -= entry.message.body().len();
+            self.ready_bytes -= entry.message.body_length();
             self.forget_returned(&entry);
             return Found::Here(entry);
         }
@@ -201,7 +201,7 @@ impl Lane {
     pub(super) fn take_resident(&mut self, position: Position, hint: &mut Hint) -> Option<Entry> {
         let Some(pages) = &mut self.pages else {
             let entry = self.ready.remove_near(position, hint)?;
-            self.ready_bytes -= entry.message.body().len();
+            self.ready_bytes -= entry.message.body_length();
             return Some(entry);
         };
         let last = self.ready.back();
@@ -210,7 +210,7 @@ impl Lane {
             false => (&mut pages.tail, &mut pages.tail_bytes),
         };
         let entry = row.remove(position)?;
-        let bytes = entry.message.body().len();
+        let bytes = entry.message.body_length();
         *row_bytes -= bytes;
         self.ready_bytes -= bytes;
         Some(entry)

@@ -151,7 +151,7 @@ impl QueueState {
         if run.promised && !self.hands_on_refused() {
             return false;
         }
-        let bytes = message.body().len();
+        let bytes = message.body_length();
         if !self.limits.rejects_publishes() || !self.refuses(1, bytes) {
             return false;
         }

@@ -192,7 +192,7 @@ impl Lane {
     #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
         self.enters(&entry);
-        let bytes = entry.message.body().len();
+        let bytes = entry.message.body_length();
         self.ready_bytes += bytes;
         match &mut self.pages {
             None => self.ready.push_back(entry),
@@ -206,7 +206,7 @@ impl Lane {
     /// Puts a message where its position belongs: later ones may have entered since the place was reserved. Nothing is
     /// paged out beyond a reserved place, so it never belongs into a page.
     pub(super) fn push_in_order(&mut self, entry: Entry) {
-        let bytes = entry.message.body().len();
+        let bytes = entry.message.body_length();
         self.ready_bytes += bytes;
         let row = match &self.pages {
             None => &self.ready,
@@ -227,7 +227,7 @@ impl Lane {
 
     /// Brings a delivery back to its place.
     pub(super) fn put_back(&mut self, entry: Entry) {
-        self.ready_bytes += entry.message.body().len();
+        self.ready_bytes += entry.message.body_length();
         self.note_returned(&entry);
         self.returned.insert(entry.position, entry);
     }
@@ -302,7 +302,7 @@ impl Lane {
 
     fn take_returned(&mut self, position: Position) -> Option<Entry> {
         let entry = self.returned.remove(&position)?;
-        self.ready_bytes -= entry.message.body().len();
+        self.ready_bytes -= entry.message.body_length();
         self.forget_returned(&entry);
         Some(entry)
     }
@@ -311,7 +311,7 @@ impl Lane {
     #[inline]
     pub(super) fn pop_ready(&mut self) -> Option<Entry> {
         let entry = self.ready.pop_front()?;
-        let bytes = entry.message.body().len();
+        let bytes = entry.message.body_length();
         self.taken = self.taken.max(entry.position);
         self.ready_bytes -= bytes;
         if let Some(pages) = &mut self.pages {

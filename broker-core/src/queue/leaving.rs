@@ -292,5 +292,8 @@ fn take_from(row: &mut Row, wanted: &[Entry]) -> Vec<Entry> {
 }
 
 fn bytes(entries: &[Entry]) -> usize {
-    entries.iter().map(|entry| entry.message.body().len()).sum()
+    entries
+        .iter()
+        .map(|entry| entry.message.body_length())
+        .sum()
 }

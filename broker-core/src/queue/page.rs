@@ -81,7 +81,7 @@ impl Page {
             page.first = page.first.min(entry.position);
             page.last = entry.position;
             page.count += 1;
-            page.bytes += entry.message.body().len();
+            page.bytes += entry.message.body_length();
             page.oldest = page.oldest.min(entry.entered);
         }
         page
@@ -169,7 +169,7 @@ impl Pages {
         }
         let held = page.held();
         // What a store says at start may be an estimate.
-        let bytes = entry.message.body().len().min(page.bytes);
+        let bytes = entry.message.body_length().min(page.bytes);
         page.count -= 1;
         page.bytes -= bytes;
         self.count -= 1;
@@ -316,7 +316,7 @@ impl Loaded {
     /// Keeps some of the messages only.
     pub fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
         self.entries.retain(keep);
-        self.bytes = self.entries.iter().map(|e| e.message.body().len()).sum();
+        self.bytes = self.entries.iter().map(|e| e.message.body_length()).sum();
     }
 
     /// The place up to which was read.
@@ -396,7 +396,7 @@ impl Load {
         }
         for entry in &mut loaded.entries {
             entry.lane = self.lane;
-            loaded.bytes += entry.message.body().len();
+            loaded.bytes += entry.message.body_length();
         }
         Ok(loaded)
     }

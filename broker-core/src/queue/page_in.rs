@@ -250,5 +250,5 @@ impl Pages {
 
 /// Bytes of the bodies.
 pub(super) fn body_bytes<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize {
-    entries.map(|entry| entry.message.body().len()).sum()
+    entries.map(|entry| entry.message.body_length()).sum()
 }

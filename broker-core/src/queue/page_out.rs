@@ -147,7 +147,7 @@ impl Lane {
     fn front_worth(&self, keep: usize) -> usize {
         let mut room = keep;
         let fits = self.ready.iter().take_while(|entry| {
-            let cost = cost(1, entry.message.body().len());
+            let cost = cost(1, entry.message.body_length());
             let fits = cost <= room;
             room = room.saturating_sub(cost);
             fits
@@ -198,7 +198,7 @@ fn run<'a>(
     let mut room = BLOCK;
     let spilled = row.take(MOST).take_while(|entry| {
         let begins = room > 0;
-        room = room.saturating_sub(cost(1, entry.message.body().len()));
+        room = room.saturating_sub(cost(1, entry.message.body_length()));
         begins && free(entry) && !waits(entry)
     });
     match spilled.count() {

@@ -30,7 +30,7 @@ pub(super) fn encode(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(&[flags, message.flags().bits()]);
     out.extend_from_slice(&[exchange.len() as u8, key.len() as u8]);
     out.extend_from_slice(&(message.properties().len() as u32).to_le_bytes());
-    out.extend_from_slice(&(message.body().len() as u32).to_le_bytes());
+    out.extend_from_slice(&(message.body_length() as u32).to_le_bytes());
     out.extend_from_slice(exchange);
     out.extend_from_slice(key);
     out.extend_from_slice(message.properties());

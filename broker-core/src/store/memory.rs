@@ -169,7 +169,7 @@ impl MessageStore for MemoryStore {
                 first: *messages.first_key_value()?.0,
                 last: *messages.last_key_value()?.0,
                 count: messages.len(),
-                bytes: messages.values().map(|s| s.message.body().len()).sum(),
+                bytes: messages.values().map(|s| s.message.body_length()).sum(),
                 oldest: messages.values().map(|s| s.enqueued_at).min()?,
                 may_expire: messages.values().any(|s| s.message.may_expire()),
             })

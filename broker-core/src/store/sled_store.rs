@@ -260,7 +260,7 @@ impl MessageStore for SledStore {
             });
             backlog.last = stored.position;
             backlog.count += 1;
-            backlog.bytes += stored.message.body().len();
+            backlog.bytes += stored.message.body_length();
             backlog.oldest = backlog.oldest.min(stored.enqueued_at);
             backlog.may_expire |= stored.message.may_expire();
         }

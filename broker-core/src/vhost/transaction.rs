@@ -51,7 +51,7 @@ impl Transaction {
         let mut loads: Vec<(&Arc<Queue>, usize, usize)> = Vec::new();
         for (message, route) in publishes.iter().filter(|(_, route)| route.refuses) {
             for queue in &route.queues {
-                let bytes = message.body().len();
+                let bytes = message.body_length();
                 match loads.iter_mut().find(|load| Arc::ptr_eq(load.0, queue)) {
                     Some((_, count, total)) => {
                         *count += 1;
