@@ -1,7 +1,8 @@
 //! What a process has used, out of Linux' `/proc`: CPU time and resident memory.
 
-use std::fs;
+use std::{fs, time::Duration};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 /// Clock ticks per second in `/proc/PID/stat`: the kernel's ABI fixes it at 100 on every common architecture.
@@ -33,10 +34,10 @@ pub fn own_usage() -> Usage {
     usage(&[std::process::id()]).unwrap_or_default()
 }
 
-/// User and system time of the calling thread, in seconds; 0 if it cannot be read.
-pub fn own_thread_cpu_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
-    cpu_seconds(&stat).unwrap_or_default()
+/// User and system time of the calling thread, to the nanosecond.
+pub fn own_thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// utime and stime. The command's name may hold blanks and parentheses, so fields count from the last parenthesis.

@@ -75,9 +75,9 @@ fn relay(arguments: &RelayArgs) -> io::Result<Relayed> {
     let sending = thread::spawn(move || send_until(source, buffer, end));
     let receiving = thread::spawn(move || receive_all(sink, buffer));
     let started = Instant::now();
-    let before = process::own_thread_cpu_seconds();
+    let before = process::own_thread_cpu_time();
     let bytes = pass_on(&mut from, &mut to, buffer)?;
-    let used = process::own_thread_cpu_seconds() - before;
+    let used = process::own_thread_cpu_time().saturating_sub(before);
     let seconds = started.elapsed().as_secs_f64();
     drop(to);
     for thread in [sending, receiving] {
@@ -89,7 +89,7 @@ fn relay(arguments: &RelayArgs) -> io::Result<Relayed> {
     Ok(Relayed {
         bytes,
         mebibytes_per_second: mebibytes / seconds,
-        cpu_seconds_per_million_mebibytes: used / mebibytes.max(1.0) * 1e6,
+        cpu_seconds_per_million_mebibytes: used.as_secs_f64() / mebibytes.max(1.0) * 1e6,
     })
 }
 

@@ -56,10 +56,13 @@ impl Head {
     #[inline]
     pub(super) fn read(whole: &[u8]) -> (Layout, &[u8]) {
         let (exchange, routing_key, flags, properties, packed) = match whole {
-            [a, b, c, LONG, d, e, f, g, packed @ ..] => {
-                (a, b, c, u32::from_le_bytes([*d, *e, *f, *g]), packed)
+            [exchange, key, flags, LONG, a, b, c, d, packed @ ..] => {
+                let properties = u32::from_le_bytes([*a, *b, *c, *d]);
+                (exchange, key, flags, properties, packed)
             }
-            [a, b, c, short, packed @ ..] => (a, b, c, *short as u32, packed),
+            [exchange, key, flags, short, packed @ ..] => {
+                (exchange, key, flags, u32::from(*short), packed)
+            }
             _ => return (Layout::default(), &[]),
         };
         let layout = Layout {

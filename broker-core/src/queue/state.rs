@@ -218,7 +218,8 @@ impl QueueState {
                 let Some(offer) = self.consumers.offer() else {
                     break;
                 };
-                if taken.is_multiple_of(AHEAD) {
+                // Not before the first: it may be the only one that a consumer can take.
+                if taken % AHEAD == 1 {
                     self.lanes.front_lane().fetch_ahead();
                 }
                 let Some(mut entry) = self.lanes.pop() else {
