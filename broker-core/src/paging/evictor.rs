@@ -76,18 +76,25 @@ impl Shared {
         loop {
             let Some(pager) = pager.upgrade() else { return };
             let progress = pager.evict();
-            let over = pager.is_over();
-            drop(pager);
-            let mut state = self.state.lock();
-            if *state == State::Working && over && !progress {
-                self.changed.wait_for(&mut state, REST);
-            } else if *state == State::Working && !over {
-                *state = State::Idle;
-            }
-            if *state != State::Working {
+            if self.rests_for_good(&pager) {
                 return;
             }
+            drop(pager);
+            let mut state = self.state.lock();
+            if *state == State::Working && !progress {
+                self.changed.wait_for(&mut state, REST);
+            }
         }
+    }
+
+    /// Ends the work if there is room, or the broker ends. It looks under the lock: whoever takes the last room after that
+    /// finds nobody at work, and starts another thread.
+    fn rests_for_good(&self, pager: &Pager) -> bool {
+        let mut state = self.state.lock();
+        if *state == State::Working && !pager.is_over() {
+            *state = State::Idle;
+        }
+        *state != State::Working
     }
 }
 
