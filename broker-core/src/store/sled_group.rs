@@ -13,8 +13,8 @@
 //!
 //! A message that is enqueued and settled in the same group never reaches the disk. A range that is longer than
 //! [`CHUNK`] keys is settled by a *sweep*: the batch holds only its mark, the keys go later in chunks, the mark last;
-//! at start, unfinished sweeps are finished. Repeating them is harmless, since neither queue ids nor positions are
-//! reused.
+//! unfinished sweeps go on after a start. Repeating them is harmless, since neither queue ids nor positions are reused:
+//! after a start a queue goes on behind its sweeps.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -107,6 +107,11 @@ impl Sweep {
         })
     }
 
+    /// Where it ends, if it is one of this queue.
+    pub(super) fn end_in(self, queue: QueueId) -> Option<Position> {
+        (self.queue == queue).then_some(self.to)
+    }
+
     /// Whether the message at this place is settled by it.
     pub(super) fn covers(self, queue: QueueId, position: Position) -> bool {
         self.queue == queue && (self.from..=self.to).contains(&position)
@@ -142,13 +147,13 @@ impl Sweep {
 }
 
 /// The sweeps that were not finished when the store was last open.
-pub(super) fn unfinished_sweeps(tree: &sled::Tree) -> Result<Vec<Sweep>, Error> {
-    let mut sweeps = Vec::new();
+pub(super) fn unfinished_sweeps(tree: &sled::Tree) -> Result<Sweeps, Error> {
+    let mut sweeps = Sweeps::new();
     for mark in tree.scan_prefix(SWEEPS.to_be_bytes()).keys() {
         let mark = mark.map_err(|error| failed("read", &error))?;
         let sweep = Sweep::parse(&mark)
             .ok_or_else(|| Error::Internal(format!("unknown key {mark:02x?} in the database")))?;
-        sweeps.push(sweep);
+        sweeps.push_back(sweep);
     }
     Ok(sweeps)
 }

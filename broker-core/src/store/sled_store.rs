@@ -19,7 +19,7 @@ use super::{
     Applied, Backlog, Completion, Durability, FailureHook, GroupCommit, MessageStore, Operation,
     Position, QueueId, Sink, SledDatabase, StoredMessage, SyncWhen, Ticket,
     sled_database::{Writes, failed},
-    sled_group::{Group, Pieces, Sweeps, key, parse_key, unfinished_sweeps},
+    sled_group::{Group, PIECE, Pieces, Sweeps, key, parse_key, unfinished_sweeps},
     sled_reader::Reader,
     sled_room::{Room, weight},
 };
@@ -59,18 +59,21 @@ struct Places {
 }
 
 impl SledStore {
-    /// Opens the store, finishes the purges and deletions that a crash interrupted, and starts the writer thread,
-    /// which calls `on_failure` should the disk fail.
+    /// Opens the store and starts the writer thread, which finishes the purges and deletions that the last end
+    /// interrupted as soon as there is room, and calls `on_failure` should the disk fail.
     ///
     /// # Errors
     /// The database cannot be read or written, or no thread can be started.
     pub fn open(database: &SledDatabase, on_failure: FailureHook) -> Result<Self, Error> {
         let tree = database.tree("messages")?;
-        for sweep in unfinished_sweeps(&tree)? {
-            while !sweep.step(&tree)? {}
-        }
-        let unclean = !take_mark(database)?;
         let shared = Arc::<Shared>::default();
+        let sweeps = unfinished_sweeps(&tree)?;
+        if !sweeps.is_empty() {
+            // Nobody has looked at what they are to remove.
+            shared.room.lock().note(PIECE);
+        }
+        *shared.sweeps.lock() = sweeps;
+        let unclean = !take_mark(database)?;
         let writer = Writer {
             database: database.clone(),
             tree: tree.clone(),
@@ -119,11 +122,25 @@ impl SledStore {
     /// The database cannot be read.
     pub fn holds_messages(database: &SledDatabase) -> Result<bool, Error> {
         let tree = database.tree("messages")?;
-        Ok(next_queue(&tree, QueueId(0))?.is_some())
+        let queues = queues_in(&tree, &unfinished_sweeps(&tree)?)?;
+        Ok(!queues.is_empty())
     }
 }
 
-/// The first queue from `from` on that has messages.
+/// The queues that have messages which no sweep has settled. Seeks from queue to queue instead of walking the messages.
+fn queues_in(tree: &sled::Tree, sweeps: &Sweeps) -> Result<Vec<QueueId>, Error> {
+    let mut queues = Vec::new();
+    let mut next = QueueId(0);
+    while let Some(queue) = next_queue(tree, next)? {
+        if Reader::new(tree, queue, 0, Position::MAX, sweeps).holds_any()? {
+            queues.push(queue);
+        }
+        next = QueueId(queue.0.saturating_add(1));
+    }
+    Ok(queues)
+}
+
+/// The first queue from `from` on that has keys.
 fn next_queue(tree: &sled::Tree, from: QueueId) -> Result<Option<QueueId>, Error> {
     let Some(found) = tree.range(key(from, 0)..).keys().next() else {
         return Ok(None);
@@ -243,8 +260,9 @@ impl MessageStore for SledStore {
 
     fn backlog(&self, queue: QueueId) -> Result<Option<Backlog>, Error> {
         let mut backlog: Option<Backlog> = None;
+        let sweeps = self.shared.sweeps.lock().clone();
         let mut pieces = self.shared.pieces.lock();
-        let mut reader = Reader::new(&self.tree, queue, 0, Position::MAX);
+        let mut reader = Reader::new(&self.tree, queue, 0, Position::MAX, &sweeps);
         while let Some((stored, further)) = reader.next()? {
             self.shared.room.lock().note(stored.message.size());
             if further.pieces > 0 || further.counted {
@@ -292,13 +310,10 @@ impl MessageStore for SledStore {
             false => None,
         };
         let sweeps = self.shared.sweeps.lock().clone();
-        let mut reader = Reader::new(&self.tree, queue, from, to);
+        let mut reader = Reader::new(&self.tree, queue, from, to, &sweeps);
         let mut room = max_bytes;
         while let Some((mut stored, _)) = reader.next()? {
             let position = stored.position;
-            if sweeps.iter().any(|sweep| sweep.covers(queue, position)) {
-                continue;
-            }
             stored.redelivered |= recovered.is_some_and(|last| position <= last);
             room = room.saturating_sub(stored.message.size());
             each(stored);
@@ -315,14 +330,15 @@ impl MessageStore for SledStore {
     }
 
     fn queues(&self) -> Result<Vec<QueueId>, Error> {
-        let mut queues = Vec::new();
-        let mut next = QueueId(0);
-        // Seeks from queue to queue instead of walking the messages.
-        while let Some(queue) = next_queue(&self.tree, next)? {
-            queues.push(queue);
-            next = QueueId(queue.0.saturating_add(1));
-        }
-        Ok(queues)
+        let sweeps = self.shared.sweeps.lock().clone();
+        queues_in(&self.tree, &sweeps)
+    }
+
+    /// A queue goes on behind what is still being removed from it. (A deletion has no end, and its id is not used again.)
+    fn last_position(&self, queue: QueueId) -> Position {
+        let sweeps = self.shared.sweeps.lock();
+        let ends = sweeps.iter().filter_map(|sweep| sweep.end_in(queue));
+        ends.filter(|end| *end != Position::MAX).max().unwrap_or(0)
     }
 
     fn pending_bytes(&self) -> usize {

@@ -362,6 +362,24 @@ fn finishes_an_interrupted_purge_at_start(mut subject: impl OnDisk) {
     assert_eq!(subject.store().queues().unwrap(), [QueueId(1)]);
 }
 
+/// New messages must not come to places that are still being cleared up.
+fn what_comes_after_an_interrupted_purge_stays(mut subject: impl OnDisk) {
+    let body = vec![7; 15_000];
+    commit(subject.store(), (1..=1_500).map(|at| enqueue(1, at, &body)));
+    commit(subject.store(), [settle_range(1, 2, 1_500)]);
+    subject.reopen();
+    let next = next_place(&subject);
+    commit(subject.store(), [enqueue(1, next, b"new")]);
+    let expected = [(1, body), (next, b"new".to_vec())];
+    assert!(contents(subject.store(), 1) == expected);
+    commit(subject.store(), [settle(1, 1)]);
+    subject.reopen();
+    assert_eq!(contents(subject.store(), 1), expected[1..]);
+    commit(subject.store(), [settle(1, next)]);
+    subject.reopen();
+    assert_eq!(subject.store().queues().unwrap(), []);
+}
+
 /// What a client has to be told of each message: how often it came back, and whether it may have been seen.
 fn flags(subject: &impl OnDisk) -> Vec<(u32, bool)> {
     let found = stored(subject.store(), 1).into_iter();
@@ -440,6 +458,7 @@ on_disk!(sled_on_disk: OnSled, journal_on_disk: Journal, small_journal_on_disk: 
     keeps_everything_over_a_restart,
     keeps_messages_for_several_queues_apart_over_restarts,
     finishes_an_interrupted_purge_at_start,
+    what_comes_after_an_interrupted_purge_stays,
     keeps_counts_over_a_proper_close,
     flags_what_it_finds_after_an_unclean_stop,
     what_comes_after_a_start_is_not_taken_for_what_was_settled,
