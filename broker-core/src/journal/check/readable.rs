@@ -131,10 +131,15 @@ impl File for ReadableFile {
             let page = offset - offset % PAGE;
             let within = (page + PAGE - offset) as usize;
             let (piece, tail) = rest.split_at_mut(within.min(rest.len()));
-            if let Err(error) = file.read_at(piece, offset) {
-                piece.fill(0);
-                let bytes = PAGE.min(length.saturating_sub(page));
-                note(&self.refused, &self.path, page, bytes, &error);
+            match file.read_at(piece, offset) {
+                Ok(()) => {}
+                // The file is too short, which is no refusal.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(error),
+                Err(error) => {
+                    piece.fill(0);
+                    let bytes = PAGE.min(length.saturating_sub(page));
+                    note(&self.refused, &self.path, page, bytes, &error);
+                }
             }
             offset += piece.len() as u64;
             rest = tail;
@@ -164,5 +169,67 @@ impl File for ReadableFile {
 
     fn allocate(&self, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of so many bytes, and the first page cannot be read.
+    struct BadStart(u64);
+
+    impl File for BadStart {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            if offset < PAGE {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            match offset + buffer.len() as u64 <= self.0 {
+                true => {
+                    buffer.fill(1);
+                    Ok(())
+                }
+                false => Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.0)
+        }
+
+        fn write_at(&self, _: &[&[u8]], _: u64) -> io::Result<()> {
+            unreachable!("nothing is changed")
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            unreachable!("nothing is changed")
+        }
+
+        fn truncate(&self, _: u64) -> io::Result<()> {
+            unreachable!("nothing is changed")
+        }
+
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            unreachable!("nothing is changed")
+        }
+    }
+
+    #[test]
+    fn end_of_the_file_behind_a_refused_page_is_no_refusal() {
+        let refused = Arc::<Mutex<Refused>>::default();
+        let file = ReadableFile {
+            file: Some(Box::new(BadStart(3 * PAGE))),
+            path: "log".into(),
+            refused: Arc::clone(&refused),
+        };
+        let mut buffer = vec![7; 3 * PAGE as usize];
+        file.read_at(&mut buffer, 0).unwrap();
+        let (zeros, ones) = buffer.split_at(PAGE as usize);
+        assert!(zeros.iter().all(|it| *it == 0) && ones.iter().all(|it| *it == 1));
+        let mut buffer = vec![7; 5 * PAGE as usize];
+        let error = file.read_at(&mut buffer, 0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let places: Vec<_> = refused.lock().keys().map(|(_, offset)| *offset).collect();
+        assert_eq!(places, [0]);
     }
 }
