@@ -22,6 +22,14 @@ fn publish(peer: &mut Peer, queue: &str, priorities: &[u8]) {
 }
 
 #[test]
+fn journal_verify_makes_no_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = succeeded(folder.path(), &["journal", "verify"]);
+    assert!(text.contains("the journal is whole"), "{text}");
+    assert!(!folder.path().join("journal").exists());
+}
+
+#[test]
 fn journal_stats_name_the_queues_that_hold_the_most() {
     let mut broker = Broker::start_with_options(&[]);
     let mut peer = Peer::connect_to(&broker);
