@@ -1,7 +1,13 @@
 //! Bits flipped in every file of a journal: what is damaged is told with file and offset, damage in what nobody needs any
 //! more is told apart and costs nothing, and no message is ever changed.
 
-use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use broker_core::{
     Error,
@@ -246,7 +252,9 @@ fn every_damaged_record_of_the_manifest_is_told() {
     let mut files = sample();
     let mut script = Script::new(1);
     let manifest = files.get_mut("manifest").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
     while records(manifest).len() < 6 {
+        assert!(Instant::now() < deadline, "the manifest does not grow");
         assert_eq!(script.session(10), Ending::Done);
         *manifest = fs::read(script.directory().join("manifest")).unwrap();
     }

@@ -163,7 +163,9 @@ fn written() -> MemoryDisk {
     for _ in 0..FILES {
         let ticket = log.append(&mut vec![1; FILE_SIZE as usize - 1000], SyncWhen::Soon);
         // One group for each.
+        let deadline = Instant::now() + Duration::from_secs(30);
         while log.durable() < ticket {
+            assert!(Instant::now() < deadline, "a group is not durable");
             std::thread::yield_now();
         }
     }
